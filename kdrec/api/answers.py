@@ -1,0 +1,119 @@
+"""The JSON that the service answers with."""
+
+from pydantic import BaseModel
+
+from kdrec.api.recording import ServedRecording
+from kdrec.errors import ErrorKind, KdrecError
+from kdrec.store import Manifest
+
+
+class Health(BaseModel):
+    """Of the service."""
+
+    status: str = "ok"
+
+
+class BlockCount(BaseModel):
+    """How far a recording is."""
+
+    committed: int
+    total: int
+
+
+class ListedError(BaseModel):
+    """Why a recording in the list cannot be served."""
+
+    kind: ErrorKind
+    detail: str
+
+
+class ListedRecording(BaseModel):
+    """A recording in the list.
+
+    Attributes:
+        identity: None while it is recorded.
+        blocks: None for one that cannot be served.
+        error: None for one that can.
+    """
+
+    name: str
+    identity: str | None = None
+    blocks: BlockCount | None = None
+    error: ListedError | None = None
+
+    @classmethod
+    def of(cls, recording: ServedRecording) -> "ListedRecording":
+        """A recording that can be served."""
+        return cls(name=recording.name, identity=recording.identity, blocks=count_blocks(recording))
+
+    @classmethod
+    def failed(cls, name: str, error: KdrecError) -> "ListedRecording":
+        """A recording that cannot."""
+        return cls(name=name, error=ListedError(kind=error.kind, detail=str(error)))
+
+
+class RecordingPage(BaseModel):
+    """A part of the list.
+
+    Attributes:
+        total: Recordings in the whole list.
+        next: Offset of the next page, None on the last.
+    """
+
+    recordings: list[ListedRecording]
+    total: int
+    next: int | None
+
+
+class RecordingAnswer(BaseModel):
+    """One recording.
+
+    Attributes:
+        identity: Digest of the seal, None until there is one.
+        header: Digest of the ledger's first entry; the same before and after sealing.
+    """
+
+    name: str
+    identity: str | None
+    header: str
+    sealed: bool
+    blocks: BlockCount
+    manifest: Manifest
+
+    @classmethod
+    def of(cls, recording: ServedRecording) -> "RecordingAnswer":
+        """Of a recording, now."""
+        return cls(
+            name=recording.name,
+            identity=recording.identity,
+            header=recording.reader.header.digest,
+            sealed=recording.identity is not None,
+            blocks=count_blocks(recording),
+            manifest=recording.reader.manifest,
+        )
+
+
+class LedgerFile(BaseModel):
+    """Size and digest of a file."""
+
+    size: int
+    sha256: str
+
+
+class LedgerBlock(BaseModel):
+    """A committed block, its files by key."""
+
+    files: dict[str, LedgerFile]
+
+
+class LedgerAnswer(BaseModel):
+    """Everything that is committed; blocks by name."""
+
+    header: str
+    identity: str | None
+    blocks: dict[str, LedgerBlock]
+
+
+def count_blocks(recording: ServedRecording) -> BlockCount:
+    """Progress of a recording, now."""
+    return BlockCount(committed=len(recording.committed()), total=len(recording.reader.grid))

@@ -1,0 +1,38 @@
+"""The service as an ASGI application; `kdrec.api.server` runs it."""
+
+from typing import Any
+
+from fastapi import FastAPI
+
+from kdrec.api.catalog import Catalog
+from kdrec.api.problems import PROBLEM_TYPE, Problem, install_problem_handlers
+from kdrec.api.routes import files, health, recordings
+from kdrec.api.settings import ServiceSettings
+from kdrec.version import __version__
+
+_PROBLEM: dict[str, Any] = {
+    "model": Problem,
+    "description": "What was wrong",
+    "content": {PROBLEM_TYPE: {}},
+}
+
+
+def create_app(settings: ServiceSettings) -> FastAPI:
+    """Build the service.
+
+    Args:
+        settings: Its folder counts here; host, port and who may ask are for `serve`.
+    """
+    app = FastAPI(
+        title="kdrec",
+        summary="Recordings of teachers, for their students",
+        version=__version__,
+        responses={"4XX": _PROBLEM, "5XX": _PROBLEM},
+        redirect_slashes=False,  # one address a thing, and none made from a Host header
+        redoc_url=None,
+    )
+    app.state.catalog = Catalog(settings.root)
+    install_problem_handlers(app)
+    for router in (health.router, recordings.router, files.router):
+        app.include_router(router)
+    return app

@@ -1,0 +1,193 @@
+"""One recording as the service offers it: the files its ledger knows, and nothing else."""
+
+import copy
+import json
+from dataclasses import dataclass
+from typing import Self
+
+from kdrec.api.folder import ServedFolder, Signature
+from kdrec.api.keys import block_of_entry, block_of_shard
+from kdrec.errors import IncompleteError, IntegrityError, NotFoundError
+from kdrec.store import (
+    HEADER_KEY,
+    ROOT_KEY,
+    SEAL_KEY,
+    Block,
+    FileDigest,
+    LedgerEntry,
+    RecordingReader,
+)
+
+_DECIDING_KEYS = (ROOT_KEY, HEADER_KEY, SEAL_KEY)
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """Bytes at hand, and their digest."""
+
+    data: bytes
+    digest: FileDigest
+
+    @classmethod
+    def of(cls, data: bytes) -> Self:
+        """Of these bytes."""
+        return cls(data, FileDigest.of(data))
+
+
+@dataclass(frozen=True, slots=True)
+class ListedFile:
+    """A file whose digest the ledger states: it need not be read to be known."""
+
+    key: str
+    digest: FileDigest
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    signature: Signature
+    entry: LedgerEntry
+
+
+class ServedRecording:
+    """Opened once and asked often, by many threads.
+
+    Header and seal are read when it is opened (see `is_current`), ledger entries when they are
+    asked for and again when their files change: a recording may grow while it is served.
+
+    Args:
+        folder: Its files.
+
+    Raises:
+        NotFoundError: No recording is there.
+        IntegrityError: Its metadata are damaged.
+        InvalidInputError: It is something else, or of a newer format.
+    """
+
+    def __init__(self, folder: ServedFolder) -> None:
+        self._folder = folder
+        self._signatures = _signatures(folder)  # before reading, so that no change is overlooked
+        self._reader = RecordingReader(folder, where=folder.name)
+        self._check_seal()
+        self._entries: dict[str, _Entry] = {}
+        self._ledger: tuple[dict[str, LedgerEntry], Document] | None = None
+
+    def _check_seal(self) -> None:
+        """An identity is promised never to change its bytes, so the seal must be of this header."""
+        seal = self._reader.seal
+        header = FileDigest.of(self._reader.header.to_bytes())
+        if seal is not None and seal.files.get(HEADER_KEY) != header:
+            raise IntegrityError(
+                f"{SEAL_KEY} of {self.name} is of another recording; {self._reader.remedy}"
+            )
+
+    @property
+    def name(self) -> str:
+        """As in its address."""
+        return self._folder.name
+
+    @property
+    def reader(self) -> RecordingReader:
+        """Of header and seal; its ledger entries may be out of date, those here are not."""
+        return self._reader
+
+    @property
+    def identity(self) -> str | None:
+        """Digest of the seal, None while the recording goes on."""
+        return self._reader.identity
+
+    def is_current(self, folder: ServedFolder) -> bool:
+        """Whether that folder still holds the header and the seal that were read here."""
+        return self._signatures == _signatures(folder)
+
+    def committed(self) -> dict[Block, Signature]:
+        """Blocks that are here now, with the signatures of their ledger entries."""
+        found = self._folder.signatures("ledger")
+        blocks = {block_of_entry(self._reader.grid, key): key for key in sorted(found)}
+        return {block: found[key] for block, key in blocks.items() if block is not None}
+
+    def file(self, key: str) -> Document | ListedFile:
+        """What has this key, if the ledger knows it.
+
+        Raises:
+            NotFoundError: The recording has no such file.
+            IncompleteError: It belongs to a block that is not (yet) here.
+            IntegrityError: The file is missing, or has another size than the ledger says.
+        """
+        if key in (HEADER_KEY, SEAL_KEY) or block_of_entry(self._reader.grid, key) is not None:
+            return Document.of(self._folder.read(key))
+        digest = self._reader.header.files.get(key) or self._shard_digest(key)
+        self._check_size(key, digest)
+        return ListedFile(key, digest)
+
+    def read(self, file: Document | ListedFile, part: range) -> bytes:
+        """Bytes of a file.
+
+        Raises:
+            IntegrityError: The file became shorter.
+        """
+        if isinstance(file, Document):
+            return file.data[part.start : part.stop]
+        data = self._folder.read_part(file.key, part)
+        if len(data) != len(part):
+            raise IntegrityError(f"{file.key} of {self.name} was cut off; {self._reader.remedy}")
+        return data
+
+    def ledger(self) -> Document:
+        """Everything that is committed, in one JSON document."""
+        entries = {
+            block.name: self._entry(block, signature)
+            for block, signature in self.committed().items()
+        }
+        kept = self._ledger
+        if kept is None or kept[0] != entries:
+            kept = self._ledger = entries, Document.of(self._ledger_bytes(entries))
+        return kept[1]
+
+    def _ledger_bytes(self, entries: dict[str, LedgerEntry]) -> bytes:
+        blocks = {
+            name: {"files": {key: digest.model_dump() for key, digest in entry.files.items()}}
+            for name, entry in entries.items()
+        }
+        header = self._reader.header.digest
+        document = {"header": header, "identity": self.identity, "blocks": blocks}
+        return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+
+    def _shard_digest(self, key: str) -> FileDigest:
+        block = block_of_shard(self._reader.grid, key)
+        array = key.partition("/")[0]
+        if block is None or not self._reader.has_array(array):
+            raise NotFoundError(f"{self.name} has no file {key}; its ledger lists those it has")
+        signature = self._folder.signature(block.ledger_key)
+        if signature is None:
+            raise IncompleteError(
+                f"{block} of {self.name} is not recorded yet, or not in this copy; ask again later"
+            )
+        files = self._entry(block, signature).files
+        if key not in files:
+            raise NotFoundError(f"{self.name} has no file {key}; {block} lists {sorted(files)}")
+        return files[key]
+
+    def _entry(self, block: Block, signature: Signature) -> LedgerEntry:
+        known = self._entries.get(block.name)
+        if known is None or known.signature != signature:
+            # A reader keeps the entries it has read, a copy of it begins without them.
+            entry = copy.copy(self._reader).entry(block)
+            known = self._entries[block.name] = _Entry(signature, entry)
+        return known.entry
+
+    def _check_size(self, key: str, digest: FileDigest) -> None:
+        signature = self._folder.signature(key)
+        if signature is None:
+            raise IntegrityError(
+                f"{key} of {self.name} is missing, though its ledger lists it; "
+                f"{self._reader.remedy}"
+            )
+        if signature.size != digest.size:
+            raise IntegrityError(
+                f"{key} of {self.name} has {signature.size} bytes, its ledger says {digest.size}; "
+                f"{self._reader.remedy}"
+            )
+
+
+def _signatures(folder: ServedFolder) -> tuple[Signature | None, ...]:
+    return tuple(folder.signature(key) for key in _DECIDING_KEYS)

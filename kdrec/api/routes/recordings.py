@@ -1,0 +1,53 @@
+"""The list of recordings, one recording, its ledger."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from kdrec.api.answers import LedgerAnswer, ListedRecording, RecordingAnswer, RecordingPage
+from kdrec.api.byte_answers import REVALIDATED, answer_document
+from kdrec.api.catalog import Catalog
+from kdrec.api.names import RecordingAddress
+from kdrec.api.routes.dependencies import ServedCatalog
+from kdrec.errors import KdrecError
+
+router = APIRouter(prefix="/v1/recordings", tags=["recordings"])
+_LONGEST_PAGE = 1000
+_GREATEST_OFFSET = 10**9
+
+
+@router.get("")
+def list_recordings(
+    catalog: ServedCatalog,
+    offset: Annotated[int, Query(ge=0, le=_GREATEST_OFFSET)] = 0,
+    limit: Annotated[int, Query(ge=1, le=_LONGEST_PAGE)] = 100,
+) -> RecordingPage:
+    """Recordings by name; one that is damaged stands there with its error."""
+    names = catalog.names()
+    stop = offset + limit
+    return RecordingPage(
+        recordings=[_listed(catalog, name) for name in names[offset:stop]],
+        total=len(names),
+        next=stop if stop < len(names) else None,
+    )
+
+
+def _listed(catalog: Catalog, name: str) -> ListedRecording:
+    try:
+        return ListedRecording.of(catalog.find(RecordingAddress.parse(name)))
+    except KdrecError as error:
+        return ListedRecording.failed(name, error)
+
+
+@router.get("/{name}")
+def describe_recording(name: str, catalog: ServedCatalog, response: Response) -> RecordingAnswer:
+    """Manifest, identity and progress of `NAME` or `NAME@IDENTITY`."""
+    response.headers["Cache-Control"] = REVALIDATED
+    return RecordingAnswer.of(catalog.find(RecordingAddress.parse(name)))
+
+
+@router.get("/{name}/ledger", responses={200: {"model": LedgerAnswer}, 304: {}})
+def read_ledger(name: str, catalog: ServedCatalog, request: Request) -> Response:
+    """Sizes and digests of all committed blocks; the tag changes when one is added."""
+    ledger = catalog.find(RecordingAddress.parse(name)).ledger()
+    return answer_document(request, ledger, caching=REVALIDATED)

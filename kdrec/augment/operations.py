@@ -1,0 +1,209 @@
+"""The operations: each a frozen description that draws its parameters and applies them.
+
+Only shape-level operations, as in arXiv 2409.02020: a few numbers per cloud. What would need a
+number per point (jitter) is refused, because storing it multiplies the recording by about 70.
+
+Shape letters: B batch, N points, D channels, P parameters of the operation, W 64-bit words.
+"""
+
+import math
+from typing import Annotated, ClassVar, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from kdrec import rng
+from kdrec.augment.arrays import (
+    Array,
+    divide_or_keep,
+    length,
+    like,
+    namespace,
+    per_cloud,
+    replace_columns,
+    stack,
+)
+from kdrec.augment.channels import normal_columns
+from kdrec.augment.columns import Column, column
+
+FloatArray: TypeAlias = npt.NDArray[np.float64]
+
+_COORDINATES = slice(0, 3)
+_FACTOR_EXPONENT = 16
+_LENGTH_EXPONENT = 16
+_DEGREE_EXPONENT = 10
+
+
+class _Operation(BaseModel):
+    """What all operations share: fields are the description, methods the behaviour."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def columns(self) -> tuple[Column, ...]:
+        """The stored parameters, none for most of the parameterless operations."""
+        return ()
+
+    def draw(self, words_BP: rng.WordArray) -> rng.IntArray:
+        """Parameters in steps of their grid, one word each."""
+        return np.stack(
+            [rng.integers(words_BP[:, p], c.low, c.high) for p, c in enumerate(self.columns())],
+            axis=1,
+        )
+
+
+class _RangeOperation(_Operation):
+    low: float
+    high: float
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "_RangeOperation":
+        if self.low > self.high:
+            raise ValueError(f"low must not exceed high, got {self.low:g}:{self.high:g}")
+        self.columns()
+        return self
+
+
+class Scale(_RangeOperation):
+    """Multiply the coordinates by a factor, each axis by its own or all by one."""
+
+    op: Literal["scale"] = "scale"
+    axes: Literal["each", "common"] = "each"
+    usage: ClassVar[str] = "scale=LOW:HIGH (one factor an axis) or scale=LOW:HIGH:common"
+
+    @model_validator(mode="after")
+    def _positive(self) -> "Scale":
+        if self.low <= 0:
+            raise ValueError(f"factors must be above 0, got {self.low:g}; use reflect_x to mirror")
+        return self
+
+    def columns(self) -> tuple[Column, ...]:
+        names = ("scale",) if self.axes == "common" else ("scale_x", "scale_y", "scale_z")
+        return tuple(
+            column(n, self.low, self.high, exponent=_FACTOR_EXPONENT, unit="factor") for n in names
+        )
+
+    def apply(self, points_BND: Array, values_BP: FloatArray, channels: tuple[str, ...]) -> Array:
+        return _stretch(points_BND, np.broadcast_to(values_BP, (len(values_BP), 3)), channels)
+
+
+class Translate(_RangeOperation):
+    """Shift each coordinate by its own length."""
+
+    op: Literal["translate"] = "translate"
+    usage: ClassVar[str] = "translate=MOST (from -MOST to MOST) or translate=LOW:HIGH"
+
+    def columns(self) -> tuple[Column, ...]:
+        return tuple(
+            column(f"translate_{a}", self.low, self.high, exponent=_LENGTH_EXPONENT, unit="length")
+            for a in "xyz"
+        )
+
+    def apply(self, points_BND: Array, values_BP: FloatArray, channels: tuple[str, ...]) -> Array:
+        shift_B13 = like(values_BP.astype(np.float32)[:, None, :], points_BND)
+        return replace_columns(points_BND, _COORDINATES, points_BND[..., :3] + shift_B13)
+
+
+class Rotate(_RangeOperation):
+    """Turn about one axis, right-handed, in degrees."""
+
+    op: Literal["rotate_x", "rotate_y", "rotate_z"]
+    usage: ClassVar[str] = "rotate_y=MOST (degrees, from -MOST to MOST) or rotate_y=LOW:HIGH"
+
+    @model_validator(mode="after")
+    def _within_two_turns(self) -> "Rotate":
+        if max(abs(self.low), abs(self.high)) > 360:
+            raise ValueError(f"angles must lie within +-360, got {self.low:g}:{self.high:g}")
+        return self
+
+    def columns(self) -> tuple[Column, ...]:
+        return (column(self.op, self.low, self.high, exponent=_DEGREE_EXPONENT, unit="degree"),)
+
+    def apply(self, points_BND: Array, values_BP: FloatArray, channels: tuple[str, ...]) -> Array:
+        turned = replace_columns(
+            points_BND, _COORDINATES, self._turn(points_BND[..., :3], values_BP)
+        )
+        normals = normal_columns(channels)
+        if normals is None:
+            return turned
+        return replace_columns(turned, normals, self._turn(points_BND[..., normals], values_BP))
+
+    def _turn(self, vectors_BN3: Array, degrees_B1: FloatArray) -> Array:
+        # Sine and cosine on the host in float64: every device then multiplies by the same float32.
+        radians_B = degrees_B1[:, 0] * (math.pi / 180)
+        cosine = per_cloud(np.cos(radians_B), vectors_BN3)
+        sine = per_cloud(np.sin(radians_B), vectors_BN3)
+        axis = "xyz".index(self.op[-1])
+        first, second = (axis + 1) % 3, (axis + 2) % 3
+        turned = [vectors_BN3[..., a] for a in range(3)]
+        a_BN, b_BN = turned[first], turned[second]
+        turned[first] = cosine * a_BN - sine * b_BN
+        turned[second] = sine * a_BN + cosine * b_BN
+        return stack(*turned)
+
+
+class Reflect(_Operation):
+    """Mirror one coordinate, with a probability."""
+
+    op: Literal["reflect_x", "reflect_y", "reflect_z"]
+    probability: float = Field(default=0.5, ge=0, le=1)
+    usage: ClassVar[str] = "reflect_x (half of the views) or reflect_x=PROBABILITY"
+
+    def columns(self) -> tuple[Column, ...]:
+        return (Column(name=self.op, low=-1, high=1, exponent=0, unit="sign"),)
+
+    def draw(self, words_BP: rng.WordArray) -> rng.IntArray:
+        return np.where(rng.uniform(words_BP) < self.probability, -1, 1).astype(np.int64)
+
+    def apply(self, points_BND: Array, values_BP: FloatArray, channels: tuple[str, ...]) -> Array:
+        signs_B3 = np.ones((len(values_BP), 3))
+        signs_B3[:, "xyz".index(self.op[-1])] = values_BP[:, 0]
+        return _stretch(points_BND, signs_B3, channels)
+
+
+class Normalize(_Operation):
+    """Centre on the mean of the points and scale the farthest one to distance 1."""
+
+    op: Literal["normalize"] = "normalize"
+    usage: ClassVar[str] = "normalize (no argument; may stand anywhere)"
+
+    def apply(self, points_BND: Array, values_BP: FloatArray, channels: tuple[str, ...]) -> Array:
+        xp = namespace(points_BND)
+        points_BN3 = points_BND[..., :3]
+        # The mean in float64: in float32 it would depend on the order in which a library sums.
+        centre = xp.mean(xp.astype(points_BN3, xp.float64), axis=1, keepdims=True)
+        points_BN3 = points_BN3 - xp.astype(centre, points_BN3.dtype)
+        radius_B1 = xp.max(length(points_BN3), axis=1, keepdims=True)
+        return replace_columns(
+            points_BND, _COORDINATES, divide_or_keep(points_BN3, radius_B1[..., None])
+        )
+
+
+class Subset(_Operation):
+    """Keep `count` points, drawn for each view and sample; nothing is stored."""
+
+    op: Literal["subset"] = "subset"
+    count: int = Field(ge=1)
+    usage: ClassVar[str] = "subset=COUNT (points kept of each cloud)"
+
+    def take(self, points_BND: Array, index_BK: rng.IntArray) -> Array:
+        """The chosen points in the chosen order."""
+        row_B1 = like(np.arange(len(index_BK))[:, None], points_BND)
+        return points_BND[row_B1, like(index_BK, points_BND)]
+
+
+ParametricOperation: TypeAlias = Scale | Translate | Rotate | Reflect | Normalize
+Operation: TypeAlias = Annotated[ParametricOperation | Subset, Field(discriminator="op")]
+
+
+def _stretch(points_BND: Array, factors_B3: FloatArray, channels: tuple[str, ...]) -> Array:
+    """Multiply coordinates by a factor an axis; normals by its inverse, then to length 1."""
+    factors_B13 = like(factors_B3.astype(np.float32)[:, None, :], points_BND)
+    stretched = replace_columns(points_BND, _COORDINATES, points_BND[..., :3] * factors_B13)
+    normals = normal_columns(channels)
+    if normals is None:
+        return stretched
+    turned_BN3 = points_BND[..., normals] / factors_B13
+    return replace_columns(
+        stretched, normals, divide_or_keep(turned_BN3, length(turned_BN3)[..., None])
+    )

@@ -1,0 +1,91 @@
+"""The program: its commands, and how errors leave it."""
+
+import sys
+import traceback
+from typing import Annotated
+
+import click
+import typer
+
+from kdrec.cli import demo, fetch, inspection, models, record, serve, train, verify
+from kdrec.cli.terminal import say_error
+from kdrec.errors import EXIT_DONE, EXIT_FAILED, EXIT_WRONG_USE, KdrecError
+from kdrec.version import __version__
+
+_MISSING = {"torch": "train", "fastapi": "serve", "uvicorn": "serve", "safetensors": "train"}
+
+app = typer.Typer(
+    name="kdrec",
+    help="Record a teacher once; train every student from the record.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+for name, function in {
+    "demo": demo.demo,
+    "record": record.record,
+    "inspect": inspection.inspect,
+    "verify": verify.verify,
+    "serve": serve.serve,
+    "fetch": fetch.fetch,
+    "train": train.train,
+    "models": models.models,
+}.items():
+    app.command(name)(function)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"kdrec {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version."),
+    ] = False,
+) -> None:
+    pass
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the program and leave with its exit code.
+
+    0 done, 1 failed, 2 wrong use, 3 not found or incomplete, 4 integrity, 5 conflict.
+    """
+    given = sys.argv[1:] if arguments is None else arguments
+    sys.exit(_run(given))
+
+
+def _run(arguments: list[str]) -> int:
+    try:
+        code = app(arguments, standalone_mode=False)
+    except KdrecError as error:
+        return _report(arguments, str(error), error.outcome.exit_code)
+    except ModuleNotFoundError as error:
+        extra = _MISSING.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        message = f"{error.name} is not installed; run `pip install kdrec[{extra}]`"
+        return _report(arguments, message, EXIT_WRONG_USE)
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "kdrec"
+        return _report(
+            arguments, f"{error.format_message()} See `{command} --help`.", EXIT_WRONG_USE
+        )
+    except (KeyboardInterrupt, click.Abort):
+        return _report(arguments, "stopped; what was committed stays", EXIT_FAILED)
+    return code if isinstance(code, int) else EXIT_DONE
+
+
+def _report(arguments: list[str], message: str, exit_code: int) -> int:
+    if "--debug" in arguments:
+        traceback.print_exc()
+    say_error(message)
+    return exit_code
+
+

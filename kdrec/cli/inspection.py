@@ -1,0 +1,83 @@
+"""`kdrec inspect`."""
+
+from kdrec.augment import format_augmentation
+from kdrec.cli.options import Cache, Json, RecordingArgument, Token
+from kdrec.cli.terminal import describe_score, percent, show_json, show_rows, size
+from kdrec.client import Recording, open_recording
+
+
+def inspect(
+    recording: RecordingArgument,
+    cache: Cache = None,
+    token: Token = None,
+    as_json: Json = False,
+) -> None:
+    """Show what is in a recording: plan, identity, progress, sizes, fidelity, teacher accuracy."""
+    found = open_recording(recording, cache=cache, token=token)
+    committed, total = found.progress()
+    correct = found.correct()
+    if as_json:
+        show_json(
+            {
+                "recording": found.where,
+                "identity": found.identity,
+                "header": found.reader.header.digest,
+                "blocks": {"committed": committed, "total": total},
+                "correct": correct.model_dump(),
+                "manifest": found.manifest.model_dump(mode="json"),
+                "logit_bytes_per_record": logit_bytes_per_record(found),
+            }
+        )
+        return
+    state = "sealed" if found.identity else "being recorded, or stopped"
+    rows = {
+        "recording": found.where,
+        "state": f"{state}; {committed} of {total} blocks ({percent(committed, total)})",
+        "identity": found.identity or "none before it is sealed",
+    }
+    rows |= _describe_plan(found)
+    if correct.records:
+        rows["teacher accuracy"] = describe_score(correct)
+    show_rows(rows | _describe_size(found))
+
+
+def _describe_plan(recording: Recording) -> dict[str, str]:
+    plan, classes = recording.manifest.plan, recording.manifest.classes
+    arguments = ", ".join(f"{name}={value}" for name, value in plan.teacher.arguments.items())
+    mapped = "" if plan.class_map is None else f", mapped to {len(plan.class_map)} of the data"
+    return {
+        "teacher": f"{plan.teacher.name}({arguments}), tensors {plan.teacher.tensors[:12]}..",
+        "computed in": f"{plan.precision} on {plan.device}, {plan.threads} threads, batches of "
+        f"{plan.batch_size}",
+        "data": f"{plan.data.num_samples:,} clouds of {plan.data.num_points} points "
+        f"({', '.join(plan.data.channels)}), digest {plan.data.digest[:12]}..",
+        "classes": f"{classes.num_teacher} of the teacher{mapped}",
+        "views": f"{plan.views} in groups of {plan.group}, seed {plan.seed}",
+        "augmentation": format_augmentation(plan.augmentation),
+        "parameters": ", ".join(c.name for c in recording.manifest.parameters) or "none",
+        "encoding": f"{plan.encoding}; bound on every logit: {recording.manifest.bound}",
+        "proof": f"{recording.manifest.num_proof} records with exact logits and fingerprints",
+        "clouds kept": "yes" if plan.with_samples else "no",
+    }
+
+
+def _describe_size(recording: Recording) -> dict[str, str]:
+    reader = recording.reader
+    header = sum(file.size for file in reader.header.files.values())
+    blocks = sum(f.size for b in reader.committed() for f in reader.entry(b).files.values())
+    per_record = logit_bytes_per_record(recording)
+    return {
+        "size": f"{size(header + blocks)}, of which records {size(blocks)}",
+        "logits per record": "-" if per_record is None else f"{per_record:.1f} B",
+    }
+
+
+def logit_bytes_per_record(recording: Recording) -> float | None:
+    """Stored bytes of the logits, a record; None before the first block."""
+    reader = recording.reader
+    blocks = reader.committed()
+    records = sum(len(block.views) * len(block.samples) for block in blocks)
+    if not records:
+        return None
+    stored = sum(reader.entry(b).files[b.shard_key("logits")].size for b in blocks)
+    return stored / records

@@ -1,0 +1,116 @@
+"""Options that several commands share, and the TOML file that can stand for them."""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import click
+import typer
+
+from kdrec.augment import format_augmentation, parse_augmentation
+from kdrec.errors import InvalidInputError, NotFoundError
+from kdrec.factories import parse_arguments
+from kdrec.samples import SampleSet, load_samples
+
+DataArguments = Annotated[
+    list[str],
+    typer.Option("--data-arg", metavar="NAME=VALUE", help="An argument of the data's factory."),
+]
+Split = Annotated[
+    str | None,
+    typer.Option(metavar="FIELD=VALUE", help="Only samples whose field has this value: split=0."),
+]
+Json = Annotated[bool, typer.Option("--json", help="The result as one JSON object on stdout.")]
+Token = Annotated[
+    str | None,
+    typer.Option(envvar="KDREC_TOKEN", help="Bearer token; better in the environment."),
+]
+Cache = Annotated[
+    Path | None,
+    typer.Option(envvar="KDREC_CACHE", help="Folder for what is fetched; the user's by default."),
+]
+RecordingArgument = Annotated[
+    str, typer.Argument(metavar="RECORDING", help="A folder, or http://HOST/v1/recordings/NAME.")
+]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        is_eager=True,
+        callback=lambda context, value: read_config(context, value),
+        help="TOML file with the same names as the options; the command line wins.",
+    ),
+]
+
+
+def read_config(context: click.Context, path: Path | None) -> Path | None:
+    """Make the values of a TOML file the defaults of this command.
+
+    Raises:
+        NotFoundError: No such file.
+        InvalidInputError: It is no TOML, or a key is no option.
+    """
+    if path is None:
+        return None
+    known = {parameter.name for parameter in context.command.params if parameter.name}
+    defaults: dict[str, Any] = {}
+    for key, value in _load(path).items():
+        name = key.replace("-", "_")
+        if name not in known:
+            allowed = ", ".join(sorted(known - {"config", "help"}))
+            raise InvalidInputError(f"{path}: no option {key!r}; allowed are: {allowed}")
+        defaults[name] = _as_option(value)
+    context.default_map = {**(context.default_map or {}), **defaults}
+    return path
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise NotFoundError(f"no file {path}; give a TOML file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidInputError(f"{path} is no TOML: {error}") from error
+
+
+def _as_option(value: Any) -> Any:
+    if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+        return format_augmentation(parse_augmentation(value))
+    if isinstance(value, Mapping):
+        return [f"{name}={item}" for name, item in value.items()]
+    return value
+
+
+def parse_views(text: str | None) -> range | None:
+    """`0:8` as a range.
+
+    Raises:
+        InvalidInputError: It has another form.
+    """
+    if text is None:
+        return None
+    first, colon, last = text.partition(":")
+    if not (colon and first.isdigit() and last.isdigit()):
+        raise InvalidInputError(f"views must be FIRST:END such as 0:8, got {text!r}")
+    return range(int(first), int(last))
+
+
+def load_like(
+    recorded: Any, source: str, arguments: list[str], split: str | None
+) -> SampleSet:
+    """Samples preprocessed as those of a recording were.
+
+    Args:
+        recorded: `manifest.plan.data` of the recording.
+        source: As `--data`.
+        arguments: As `--data-arg`.
+        split: As `--split`.
+    """
+    return load_samples(
+        source,
+        arguments=parse_arguments(arguments),
+        split=split,
+        num_points=recorded.num_points,
+        point_choice=recorded.point_choice,
+        channels=recorded.channels,
+    )

@@ -1,0 +1,30 @@
+"""`kdrec serve`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kdrec.cli.terminal import say
+
+
+def serve(
+    folder: Annotated[Path, typer.Argument(help="Folder that holds recordings, or a recording.")],
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0 takes a free one.")] = 8080,
+    public: Annotated[
+        bool, typer.Option("--public", help="Let other machines ask, without any token.")
+    ] = False,
+) -> None:
+    """Serve recordings over HTTP until Ctrl-C; OpenAPI at /docs."""
+    from kdrec.api import ServiceSettings
+    from kdrec.api import serve as run
+
+    settings = ServiceSettings(root=folder, host=host, port=port, public=public)
+    run(settings, on_ready=_announce)
+
+
+def _announce(url: str) -> None:
+    # On stdout and at once: a program that starts the service reads the address there.
+    typer.echo(url)
+    say(f"serving at {url}/v1/recordings, documentation at {url}/docs; Ctrl-C stops")

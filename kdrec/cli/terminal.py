@@ -1,0 +1,109 @@
+"""What the program says: progress and errors to stderr, results to stdout, JSON for machines."""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from kdrec.store import Correct
+
+stderr = Console(stderr=True, highlight=False)
+stdout = Console(highlight=False)
+
+
+def say(message: str) -> None:
+    """A line for the person at the terminal."""
+    stderr.print(message, markup=False, soft_wrap=True)
+
+
+def say_error(message: str) -> None:
+    """The one line of an error."""
+    stderr.print(f"[bold red]kdrec:[/] {_escaped(message)}", soft_wrap=True)
+
+
+def say_warning(message: str) -> None:
+    """Something the person should know before it is too late."""
+    stderr.print(f"[bold yellow]warning:[/] {_escaped(message)}", soft_wrap=True)
+
+
+def _escaped(message: str) -> str:
+    return " ".join(message.split()).replace("[", r"\[")
+
+
+def show_json(result: Mapping[str, Any]) -> None:
+    """A result for machines: one JSON object on stdout."""
+    sys.stdout.write(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+
+
+def show_rows(rows: Mapping[str, str]) -> None:
+    """A result for people: names and values."""
+    table = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, value in rows.items():
+        table.add_row(name, value.replace("[", r"\["))
+    stdout.print(table)
+
+
+class Bar:
+    """A progress bar with a count, a rate and the time left."""
+
+    def __init__(self, progress: Progress, label: str, unit: str) -> None:
+        self._progress = progress
+        self._unit = unit
+        self._task = progress.add_task(label, total=None, rate="")
+
+    def update(self, done: float, total: float, note: str = "") -> None:
+        """Show how far it is."""
+        speed = self._progress.tasks[self._task].speed
+        rate = f"{speed:,.0f} {self._unit}/s" if speed and self._unit else ""
+        self._progress.update(self._task, completed=done, total=total, rate=f"{rate} {note}".strip())
+
+
+@contextmanager
+def progress_bar(label: str, unit: str = "") -> Iterator[Bar]:
+    """A bar on stderr for long work; a plain log gets only its end."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=stderr) as progress:
+        yield Bar(progress, label, unit)
+
+
+def percent(part: float, whole: float) -> str:
+    """`85.0 %`, or a dash where there is nothing to divide by."""
+    return f"{100 * part / whole:.1f} %" if whole else "-"
+
+
+def describe_score(correct: Correct) -> str:
+    """Accuracy over all teacher classes and over the data's."""
+    return (
+        f"{percent(correct.of_all, correct.records)} among all of the teacher's classes, "
+        f"{percent(correct.of_mapped, correct.records)} among the data's"
+    )
+
+
+def size(num_bytes: float) -> str:
+    """`518.2 MiB`."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if num_bytes < 1024 or unit == "GiB":
+            return f"{num_bytes:.0f} {unit}" if unit == "B" else f"{num_bytes:.1f} {unit}"
+        num_bytes /= 1024
+    raise AssertionError("unreachable")

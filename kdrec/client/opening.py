@@ -1,0 +1,137 @@
+"""Opening and fetching: a path or an address to a recording."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from kdrec.client.recording import Recording
+from kdrec.client.remote import RecordingSummary, RemoteStorage, fetch_summary
+from kdrec.client.transport import HttpTransport, Transport
+from kdrec.errors import AlreadyExistsError, InvalidInputError
+from kdrec.store import Block, LocalStorage, RecordingReader
+
+CACHE_VARIABLE = "KDREC_CACHE"
+
+
+def open_recording(
+    uri: str | Path, *, cache: str | Path | None = None, token: str | None = None
+) -> Recording:
+    """Open a recording on disk or behind `kdrec serve`.
+
+    Args:
+        uri: Folder, or `http(s)://HOST/v1/recordings/NAME`.
+        cache: Folder for what is fetched; by default KDREC_CACHE, else the user's cache folder.
+            Keyed by identity, so that two recordings never mix.
+        token: Bearer token; by default KDREC_TOKEN.
+
+    Returns:
+        The recording, after a check of its metadata; records are read when asked for.
+
+    Raises:
+        NotFoundError: None is there.
+        IntegrityError: Its metadata are damaged.
+        StorageError: It cannot be reached.
+    """
+    text = str(uri)
+    if not is_address(text):
+        path = Path(text).expanduser()
+        return Recording(LocalStorage(path), where=text)
+    transport = HttpTransport(text, token=token)
+    summary = fetch_summary(transport)
+    folder = _cache_folder(cache) / _cache_key(summary)
+    storage = RemoteStorage(transport, LocalStorage(folder), header=summary.header)
+    return Recording(storage, where=text)
+
+
+def is_address(uri: str) -> bool:
+    """Whether it is an address rather than a path.
+
+    Raises:
+        InvalidInputError: It is one of a kind that cannot be opened.
+    """
+    scheme, separator, _ = uri.partition("://")
+    if not separator:
+        return False
+    if scheme not in ("http", "https"):
+        raise InvalidInputError(f"{uri}: addresses begin with http:// or https://, or give a path")
+    return True
+
+
+def _cache_folder(cache: str | Path | None) -> Path:
+    if cache is not None:
+        return Path(cache).expanduser()
+    return Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_path("kdrec"))
+
+
+def _cache_key(summary: RecordingSummary) -> str:
+    """One folder an identity; while there is none yet, one a header."""
+    return summary.identity or f"running-{summary.header}"
+
+
+@dataclass(frozen=True, slots=True)
+class FetchProgress:
+    """How far a fetch is.
+
+    Attributes:
+        done: Files here.
+        total: Files wanted.
+        num_bytes: Size of those here.
+    """
+
+    done: int
+    total: int
+    num_bytes: int
+
+
+def fetch(
+    url: str, folder: Path, *, views: range | None = None, token: str | None = None
+) -> Iterator[FetchProgress]:
+    """Copy a recording, or some of its views, to a folder; what is there already stays.
+
+    Args:
+        url: `http(s)://HOST/v1/recordings/NAME`.
+        folder: The copy: complete or partial, it opens like any recording.
+        views: Whole view groups that hold these; all by default.
+        token: Bearer token; by default KDREC_TOKEN.
+
+    Yields:
+        Progress after every file.
+
+    Raises:
+        ConflictError: The folder holds another recording.
+        AlreadyExistsError: The folder holds something else.
+    """
+    _check_target(folder)
+    transport: Transport = HttpTransport(url, token=token)
+    summary = fetch_summary(transport)
+    storage = RemoteStorage(transport, LocalStorage(folder), header=summary.header)
+    reader = RecordingReader(storage, where=url)
+    blocks = _wanted(reader, views)
+    keys = sorted(reader.header.files)
+    for block in blocks:
+        keys += sorted(reader.entry(block).files)
+    num_bytes = 0
+    for done, key in enumerate(keys, start=1):
+        num_bytes += len(storage.read(key))
+        yield FetchProgress(done=done, total=len(keys), num_bytes=num_bytes)
+
+
+def _check_target(folder: Path) -> None:
+    if folder.is_file():
+        raise AlreadyExistsError(f"{folder} is a file; give the name of a folder")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "ledger").is_dir():
+        raise AlreadyExistsError(f"{folder} exists and holds no recording; give another name")
+
+
+def _wanted(reader: RecordingReader, views: range | None) -> list[Block]:
+    if views is not None and not 0 <= views.start < views.stop <= reader.grid.views:
+        raise InvalidInputError(
+            f"views must lie within 0:{reader.grid.views}, got {views.start}:{views.stop}"
+        )
+    committed = reader.committed()
+    if views is None:
+        return committed
+    return [b for b in committed if b.views.start < views.stop and views.start < b.views.stop]

@@ -1,0 +1,182 @@
+"""A recording as a training loop sees it: read, replay, check.
+
+Shape letters: B batch, N points, D channels, C teacher classes.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from kdrec.augment import Array, ViewParameters, fingerprint, fingerprint_tolerance
+from kdrec.errors import ConflictError, ErrorKind, NotFoundError
+from kdrec.samples import SampleIdentity, SampleSet, align
+from kdrec.store import Correct, Manifest, ReadableStorage, RecordingReader
+
+
+class Recording:
+    """What one teacher said about one data set under one plan.
+
+    Args:
+        storage: Where its files come from.
+        where: Its path or address.
+    """
+
+    def __init__(self, storage: ReadableStorage, *, where: str) -> None:
+        self._reader = RecordingReader(storage, where=where)
+        self._augmentation = self.manifest.plan.augmentation
+
+    def __repr__(self) -> str:
+        plan = self.manifest.plan
+        return (
+            f"<Recording {self.where}: {plan.views} views x {plan.data.num_samples} samples "
+            f"x {self.num_classes} classes, teacher {plan.teacher.name}>"
+        )
+
+    @property
+    def where(self) -> str:
+        """Path or address."""
+        return self._reader.where
+
+    @property
+    def manifest(self) -> Manifest:
+        """Everything that is known about how it was made."""
+        return self._reader.manifest
+
+    @property
+    def reader(self) -> RecordingReader:
+        """The reader of the store below."""
+        return self._reader
+
+    @property
+    def identity(self) -> str | None:
+        """Its name among all recordings; None while it is recorded."""
+        return self._reader.identity
+
+    @property
+    def num_views(self) -> int:
+        """V."""
+        return self.manifest.plan.views
+
+    @property
+    def num_samples(self) -> int:
+        """Samples of a view."""
+        return self.manifest.plan.data.num_samples
+
+    @property
+    def num_classes(self) -> int:
+        """C, the teacher's columns."""
+        return self.manifest.classes.num_teacher
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Columns of a point."""
+        return self.manifest.plan.data.channels
+
+    @property
+    def class_columns(self) -> npt.NDArray[np.int64]:
+        """Teacher column of each class of the data; all columns without a class map."""
+        class_map = self.manifest.plan.class_map
+        columns = range(self.num_classes) if class_map is None else class_map
+        return np.asarray(columns, dtype=np.int64)
+
+    def progress(self) -> tuple[int, int]:
+        """Blocks that are here, and blocks of the plan."""
+        self._reader.refresh()
+        return len(self._reader.committed()), len(self._reader.grid)
+
+    def correct(self) -> Correct:
+        """The teacher's score over the blocks that are here."""
+        return self._reader.correct()
+
+    def read(
+        self, view: int | npt.ArrayLike, indices: npt.ArrayLike | slice | None = None
+    ) -> tuple[ViewParameters, npt.NDArray[np.float32]]:
+        """Augmentation parameters and teacher logits (B, C); raises, never guesses.
+
+        See `kdrec.store.RecordingReader.read`.
+        """
+        return self._reader.read(view, indices)
+
+    def replay(self, points_BND: Array, parameters: ViewParameters) -> Array:
+        """The points as the teacher saw them, one call a batch.
+
+        Args:
+            points_BND: float32, numpy or torch, any device: the samples of `parameters`, as
+                preprocessed and not augmented.
+            parameters: From `read`.
+
+        Returns:
+            A new array of the same kind and device.
+        """
+        return self._augmentation.apply(points_BND, parameters, channels=self.channels)
+
+    def samples(self) -> SampleSet:
+        """The samples the recording keeps, so that a student needs nothing else.
+
+        Raises:
+            NotFoundError: It was recorded without them.
+        """
+        if not self._reader.has_array("samples/points"):
+            raise NotFoundError(
+                f"{self.where} was recorded without its samples; give the data it was made from"
+            )
+        return SampleSet(
+            points_SND=self._reader.array("samples/points"),
+            channels=self.channels,
+            labels_S=self._labels(),
+            class_names=self.manifest.classes.data,
+            names=self._reader.sample_names(),
+        )
+
+    def check(
+        self, samples: SampleSet, *, tolerance: float = 0.0, permute: bool = False
+    ) -> npt.NDArray[np.int64] | None:
+        """Whether these samples are the recorded ones, and replay gives what the teacher saw.
+
+        Args:
+            samples: In the order in which records will be asked for.
+            tolerance: Greatest difference of coordinates that is still the same sample.
+            permute: Find the order instead of refusing another one.
+
+        Returns:
+            With `permute`, the index by which `samples.rows(index)` is in recorded order, None
+            where it already is.
+
+        Raises:
+            ConflictError: They are not; names the first sample that differs, and why.
+        """
+        order = align(self.sample_identity(), samples, tolerance=tolerance, permute=permute)
+        in_order = samples if order is None else samples.rows(order)
+        self._check_replay(in_order, tolerance)
+        return order
+
+    def sample_identity(self) -> SampleIdentity:
+        """Digests, sketches and labels of the recorded samples."""
+        return SampleIdentity(
+            digests=self._reader.array("samples/digest"),
+            sketches=self._reader.array("samples/sketch"),
+            labels_S=self._labels(),
+            class_names=self.manifest.classes.data,
+            channels=self.channels,
+            num_points=self.manifest.plan.data.num_points,
+        )
+
+    def _labels(self) -> npt.NDArray[np.int64] | None:
+        has_labels = self._reader.has_array("samples/label")
+        return self._reader.array("samples/label") if has_labels else None
+
+    def _check_replay(self, samples: SampleSet, tolerance: float) -> None:
+        proof = self._reader.proof()
+        # From the generator, not from `params`: the proof must not need a block to be recorded.
+        parameters = self._augmentation.draw(
+            self.manifest.plan.seed, views=proof.views_M, samples_B=proof.samples_M
+        )
+        seen_MND = self.replay(samples.points_SND[proof.samples_M], parameters)
+        allowed = fingerprint_tolerance(seen_MND) + tolerance * seen_MND[0].size
+        wrong = np.abs(fingerprint(seen_MND) - proof.fingerprints_MF) > allowed
+        for record in np.flatnonzero(wrong.any(axis=1))[:1]:
+            raise ConflictError(
+                f"replay of view {proof.views_M[record]} of sample {proof.samples_M[record]} does "
+                f"not give what the teacher of {self.where} saw; this kdrec replays differently "
+                "from the one that recorded: report it, and record again",
+                kind=ErrorKind.MISALIGNED,
+            )

@@ -1,0 +1,115 @@
+"""Objects named on a command line: `package.module:factory` or `path/to/file.py:factory`.
+
+The folder of a file named so becomes importable, because research code imports its neighbours.
+The code that is named runs: name only code that you trust. Nothing *read* from a recording ever
+reaches this module.
+"""
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from kdrec.errors import InvalidInputError, NotFoundError
+
+Factory = Callable[..., Any]
+
+
+def is_factory(text: str) -> bool:
+    """Whether the text has the form `package.module:factory` or `file.py:factory`."""
+    module, colon, name = text.rpartition(":")
+    return bool(colon) and name.isidentifier() and bool(module) and "//" not in module
+
+
+def load_factory(text: str) -> Factory:
+    """Import the callable that the text names.
+
+    Raises:
+        InvalidInputError: The text has another form, or what it names cannot be called.
+        NotFoundError: No such file, module or name.
+    """
+    if not is_factory(text):
+        raise InvalidInputError(
+            f"{text!r} does not name a factory; write package.module:factory or file.py:factory"
+        )
+    location, _, name = text.rpartition(":")
+    module = _import_file(Path(location)) if location.endswith(".py") else _import_name(location)
+    found = getattr(module, name, None)
+    if found is None:
+        public = [key for key, value in vars(module).items() if callable(value) and key[0] != "_"]
+        raise NotFoundError(f"{location} has no {name!r}; it has: {', '.join(public) or 'nothing'}")
+    if not callable(found):
+        raise InvalidInputError(f"{text} is a {type(found).__name__}, not something to call")
+    factory: Factory = found
+    return factory
+
+
+def call_factory(text: str, arguments: Mapping[str, object]) -> Any:
+    """Call the named factory; a wrong argument is the user's error, not ours.
+
+    Raises:
+        InvalidInputError: The factory does not take these arguments.
+    """
+    factory = load_factory(text)
+    try:
+        return factory(**arguments)
+    except TypeError as error:
+        given = ", ".join(f"{key}={value!r}" for key, value in arguments.items()) or "no arguments"
+        raise InvalidInputError(f"{text} could not be called with {given}: {error}") from error
+
+
+def parse_arguments(pairs: list[str]) -> dict[str, int | float | bool | str]:
+    """`key=value` pairs of a command line; numbers, true and false are recognised.
+
+    Raises:
+        InvalidInputError: A pair has no `=`, or a key is given twice.
+    """
+    arguments: dict[str, int | float | bool | str] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key.isidentifier():
+            raise InvalidInputError(f"{pair!r} is not an argument; write name=value")
+        if key in arguments:
+            raise InvalidInputError(f"argument {key!r} is given twice; give it once")
+        arguments[key] = _parse_value(value)
+    return arguments
+
+
+def _parse_value(text: str) -> int | float | bool | str:
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _import_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise NotFoundError(f"no file {path}; give the path of a Python file before the colon")
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules.setdefault(path.stem, module)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _import_name(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and name.startswith(error.name):
+            raise NotFoundError(
+                f"no module {name!r}; install it, or name a file: path/to/file.py:factory"
+            ) from error
+        raise

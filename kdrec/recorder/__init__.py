@@ -1,0 +1,36 @@
+"""The teacher's side: load it, probe it, run it over every view, keep what it says."""
+
+from kdrec.recorder.classes import match_classes, read_class_map, read_class_names
+from kdrec.recorder.passes import TeacherPass
+from kdrec.recorder.planning import RecordRequest, make_manifest, make_plan
+from kdrec.recorder.precision import Precision
+from kdrec.recorder.probe import ProbeReport, probe_teacher
+from kdrec.recorder.recording import RecordObserver, RecordProgress, RecordResult, record
+from kdrec.recorder.score import TeacherScore, score_teacher
+from kdrec.recorder.teacher import InputLayout, Teacher, TeacherOptions, load_teacher
+from kdrec.recorder.weights import load_tensors, tensors_digest
+
+__all__ = [
+    "InputLayout",
+    "Precision",
+    "ProbeReport",
+    "RecordObserver",
+    "RecordProgress",
+    "RecordRequest",
+    "RecordResult",
+    "Teacher",
+    "TeacherOptions",
+    "TeacherPass",
+    "TeacherScore",
+    "load_teacher",
+    "load_tensors",
+    "make_manifest",
+    "make_plan",
+    "match_classes",
+    "probe_teacher",
+    "read_class_map",
+    "read_class_names",
+    "record",
+    "score_teacher",
+    "tensors_digest",
+]

@@ -1,0 +1,101 @@
+"""Records through the teacher, always in batches of the plan's shape.
+
+A batch is never shorter than the plan says and never holds records of two blocks: both would change
+the last bits of logits on a CPU. The last batch is padded by repeating its last record.
+
+Shape letters: K records, B batch, N points, D channels, C classes, F sums of a fingerprint.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from kdrec.augment import Augmentation, ViewParameters, fingerprint
+from kdrec.recorder.teacher import Teacher, check_finite
+from kdrec.samples import SampleSet
+from kdrec.store import Block, Plan
+
+Index = npt.NDArray[np.int64]
+
+
+def _ignore(count: int) -> None:
+    """Nobody listens."""
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherPass:
+    """The teacher under one plan, ready for any of its records.
+
+    Attributes:
+        teacher: On its device.
+        samples: All of the plan, in order.
+        augmentation: Of the plan.
+        seed: Of the plan.
+        batch_size: Of the plan.
+    """
+
+    teacher: Teacher
+    samples: SampleSet
+    augmentation: Augmentation
+    seed: int
+    batch_size: int
+
+    @classmethod
+    def under(cls, plan: Plan, teacher: Teacher, samples: SampleSet) -> "TeacherPass":
+        """The pass of a plan."""
+        return cls(teacher, samples, plan.augmentation, plan.seed, plan.batch_size)
+
+    def block(
+        self, block: Block, *, on_records: Callable[[int], None] = _ignore
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Parameters (G, S, P) and logits (G, S, C) of a block, view after view.
+
+        Args:
+            block: Of the plan.
+            on_records: Called after each batch with its number of records.
+        """
+        samples_S = np.asarray(block.samples)
+        parameters, logits = [], []
+        for view in block.views:
+            drawn = self.augmentation.draw(self.seed, views=view, samples_B=samples_S)
+            parameters.append(drawn.values_BP)
+            logits.append(self.logits(drawn, on_records=on_records))
+        return np.stack(parameters), np.stack(logits)
+
+    def logits(
+        self, records: ViewParameters, *, on_records: Callable[[int], None] = _ignore
+    ) -> npt.NDArray[np.float32]:
+        """Teacher logits of K records, shape (K, C).
+
+        Raises:
+            InvalidInputError: A logit is NaN or infinite; names the record.
+        """
+        pieces = []
+        for rows, inputs_BND in self._batches(records):
+            logits_BC = self.teacher.logits(inputs_BND).cpu().numpy()[: len(rows)]
+            check_finite(logits_BC, records.samples_B[rows], views_B=records.views_B[rows])
+            pieces.append(logits_BC)
+            on_records(len(rows))
+        return np.concatenate(pieces)
+
+    def fingerprints(self, records: ViewParameters) -> npt.NDArray[np.float64]:
+        """Of the inputs the teacher gets, shape (K, F)."""
+        return np.concatenate(
+            [fingerprint(i.cpu().numpy()[: len(rows)]) for rows, i in self._batches(records)]
+        )
+
+    def _batches(self, records: ViewParameters) -> Iterator[tuple[Index, torch.Tensor]]:
+        """Row numbers of each batch, and the teacher's input padded to the batch size."""
+        device = self.teacher.options.device
+        for start in range(0, len(records), self.batch_size):
+            rows = np.arange(start, min(start + self.batch_size, len(records)))
+            padded = np.minimum(np.arange(start, start + self.batch_size), rows[-1])
+            chosen = records.rows(padded)
+            points_BND = torch.from_numpy(self.samples.points_SND[chosen.samples_B]).to(device)
+            yield (
+                rows,
+                self.augmentation.apply(points_BND, chosen, channels=self.samples.channels),
+            )

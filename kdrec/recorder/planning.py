@@ -1,0 +1,158 @@
+"""From what a user asks for to the plan of a recording."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+
+from kdrec.augment import Augmentation
+from kdrec.errors import InvalidInputError
+from kdrec.recorder.teacher import Teacher, TeacherOptions
+from kdrec.samples import PointChoice, SampleSet, identify
+from kdrec.store import (
+    Classes,
+    DataPlan,
+    Manifest,
+    Plan,
+    TeacherPlan,
+    default_block_samples,
+    find_encoding,
+    parameter_columns,
+)
+
+DEFAULT_GROUP = 8
+DEFAULT_BATCH_SIZE = 32
+MOST_SAMPLE_BYTES = 2 * 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class RecordRequest:
+    """What to record.
+
+    Attributes:
+        out: Folder of the recording.
+        teacher: Which teacher, and how it is called.
+        augmentation: Of the views.
+        views: V.
+        seed: Of everything that is drawn.
+        encoding: Of the logits.
+        group: Views coded together.
+        batch_size: Clouds at once.
+        block_samples: Samples of a block, None to derive it.
+        threads: Of the CPU, None for the recording's own, or what torch would take.
+        point_choice: How the samples' points were chosen, for the plan.
+        with_samples: Whether to keep the points, None for "up to 2 GiB".
+        class_map: Teacher column of each class of the data, None to match by name.
+        teacher_classes: Names of the teacher's classes, None for what the teacher says.
+    """
+
+    out: Path
+    teacher: TeacherOptions
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    views: int = 1
+    seed: int = 0
+    encoding: str = "exact"
+    group: int = DEFAULT_GROUP
+    batch_size: int = DEFAULT_BATCH_SIZE
+    block_samples: int | None = None
+    threads: int | None = None
+    point_choice: PointChoice = "first"
+    with_samples: bool | None = None
+    class_map: tuple[int, ...] | None = None
+    teacher_classes: tuple[str, ...] | None = None
+
+
+def make_plan(
+    request: RecordRequest,
+    teacher: Teacher,
+    samples: SampleSet,
+    *,
+    num_classes: int,
+    class_map: tuple[int, ...] | None,
+    recorded: Plan | None,
+) -> Plan:
+    """The plan of a request.
+
+    Args:
+        request: What was asked for.
+        teacher: Loaded.
+        samples: Preprocessed.
+        num_classes: C, the teacher's columns.
+        class_map: Matched.
+        recorded: Plan of the recording that is continued; what depends on the machine, the number
+            of threads, is taken from it unless it was asked for.
+
+    Raises:
+        InvalidInputError: A value is out of range.
+    """
+    find_encoding(request.encoding)
+    request.augmentation.num_points(samples.points_SND.shape[1])
+    group = min(request.group, request.views)
+    try:
+        return Plan(
+            teacher=_teacher_plan(teacher),
+            data=_data_plan(samples, request.point_choice),
+            augmentation=request.augmentation,
+            seed=request.seed,
+            views=request.views,
+            group=group,
+            precision=teacher.options.precision,
+            device=torch.device(teacher.options.device).type,
+            batch_size=request.batch_size,
+            block_samples=request.block_samples
+            or default_block_samples(
+                num_samples=len(samples),
+                group=max(1, group),
+                classes=num_classes,
+                batch_size=request.batch_size,
+            ),
+            threads=request.threads or (recorded.threads if recorded else torch.get_num_threads()),
+            encoding=request.encoding,
+            with_samples=_keeps_samples(request, samples),
+            class_map=class_map,
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        message = first["msg"].removeprefix("Value error, ")
+        raise InvalidInputError(f"{name}: {message}, got {first['input']!r}") from error
+
+
+def make_manifest(
+    plan: Plan, samples: SampleSet, *, num_teacher: int, names: tuple[str, ...] | None, proof: int
+) -> Manifest:
+    """The manifest of a new recording with this many proof records."""
+    return Manifest(
+        plan=plan,
+        classes=Classes(num_teacher=num_teacher, teacher=names, data=samples.class_names),
+        parameters=parameter_columns(plan.augmentation),
+        bound=find_encoding(plan.encoding).bound,
+        num_proof=proof,
+    )
+
+
+def _teacher_plan(teacher: Teacher) -> TeacherPlan:
+    return TeacherPlan(
+        name=teacher.name,
+        arguments=dict(teacher.described_arguments),
+        tensors=teacher.digest,
+        input_layout=teacher.options.input_layout,
+        output=teacher.options.output,
+    )
+
+
+def _data_plan(samples: SampleSet, point_choice: PointChoice) -> DataPlan:
+    return DataPlan(
+        digest=identify(samples).digest,
+        num_samples=len(samples),
+        num_points=samples.points_SND.shape[1],
+        channels=samples.channels,
+        point_choice=point_choice,
+    )
+
+
+def _keeps_samples(request: RecordRequest, samples: SampleSet) -> bool:
+    if request.with_samples is not None:
+        return request.with_samples
+    return samples.points_SND.nbytes <= MOST_SAMPLE_BYTES

@@ -1,0 +1,64 @@
+"""Proof records: a seeded sample of whole view groups, with exact logits and input fingerprints."""
+
+import numpy as np
+import numpy.typing as npt
+
+from kdrec import rng
+from kdrec.augment import ViewParameters
+from kdrec.errors import ConflictError
+from kdrec.recorder.passes import TeacherPass
+from kdrec.store import TEACHER_SLACK, Block, BlockGrid, Plan, ProofRecords
+
+MOST_RECORDS = 256
+_SHARE = 50  # at most one record in 50 is kept
+_STREAM = 0xF2
+
+
+def choose_proof(plan: Plan) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Views and samples of the proof records: all views of a group for each sample drawn."""
+    grid = BlockGrid.of(plan)
+    wanted = min(MOST_RECORDS, max(1, grid.views * grid.samples // _SHARE))
+    count = max(1, min(wanted // grid.group, grid.num_groups * grid.samples))
+    words = rng.words(plan.seed, view=0, stream=_STREAM, samples_B=np.arange(count), num_words=2)
+    groups = rng.integers(words[:, 0], 0, grid.num_groups - 1)
+    samples = rng.integers(words[:, 1], 0, grid.samples - 1)
+    pairs = sorted({(int(g), int(s)) for g, s in zip(groups, samples, strict=True)})
+    records = [(view, sample) for g, sample in pairs for view in grid.block(g, 0).views]
+    views_M, samples_M = np.array(records, dtype=np.int64).T
+    return views_M.copy(), samples_M.copy()
+
+
+def run_proof(plan: Plan, teacher_pass: TeacherPass) -> ProofRecords:
+    """Run the proof records through the teacher."""
+    views_M, samples_M = choose_proof(plan)
+    drawn: ViewParameters = plan.augmentation.draw(plan.seed, views=views_M, samples_B=samples_M)
+    return ProofRecords(
+        views_M=views_M,
+        samples_M=samples_M,
+        logits_MC=teacher_pass.logits(drawn),
+        fingerprints_MF=teacher_pass.fingerprints(drawn),
+    )
+
+
+def check_proof(
+    plan: Plan, proof: ProofRecords, block: Block, logits_GSC: npt.NDArray[np.float32]
+) -> None:
+    """Whether the teacher answers in a block what it answered for the proof.
+
+    Raises:
+        ConflictError: It does not: another kind of device, or a teacher that changes.
+    """
+    rows = np.flatnonzero(
+        np.isin(proof.views_M, np.asarray(block.views))
+        & np.isin(proof.samples_M, np.asarray(block.samples))
+    )
+    views, samples = proof.views_M[rows], proof.samples_M[rows]
+    found_KC = logits_GSC[views - block.views.start, samples - block.samples.start]
+    difference_K = np.abs(found_KC - proof.logits_MC[rows]).max(axis=1, initial=0.0)
+    scale_K = np.maximum(1.0, np.abs(proof.logits_MC[rows]).max(axis=1, initial=0.0))
+    for k in np.flatnonzero(difference_K > TEACHER_SLACK[plan.precision] * scale_K)[:1]:
+        raise ConflictError(
+            f"the teacher's logits for view {views[k]} of sample {samples[k]} differ by "
+            f"{difference_K[k]:.3g} from those at the beginning of this recording; it answers "
+            "differently on this device or from run to run; record anew"
+        )

@@ -1,0 +1,260 @@
+"""The recording loop: begin or continue, block after block, seal.
+
+The teacher works on one block while the one before is encoded, written and committed.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from kdrec.recorder.classes import match_classes
+from kdrec.recorder.passes import TeacherPass
+from kdrec.recorder.planning import RecordRequest, make_manifest, make_plan
+from kdrec.recorder.probe import ProbeReport, probe_teacher
+from kdrec.recorder.proof import check_proof, run_proof
+from kdrec.recorder.score import TeacherScore, count_correct, score_teacher
+from kdrec.recorder.teacher import Teacher
+from kdrec.samples import SampleSet, identify
+from kdrec.store import (
+    SEAL_KEY,
+    Block,
+    BlockGrid,
+    Correct,
+    LedgerEntry,
+    LocalStorage,
+    Manifest,
+    Plan,
+    ProofRecords,
+    RecordingReader,
+    RecordingWriter,
+    SampleContents,
+    check_same_plan,
+    find_manifest,
+    recording_lock,
+)
+
+_PENDING_BLOCKS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class RecordProgress:
+    """How far a recording is.
+
+    Attributes:
+        records: Teacher records computed or found so far.
+        total: Records of the plan.
+        new: Of `records`, those computed by this run.
+    """
+
+    records: int
+    total: int
+    new: int
+
+
+class RecordObserver(Protocol):
+    """Hears what happens; a progress bar, for instance."""
+
+    def on_probe(self, report: ProbeReport, score: TeacherScore | None) -> None:
+        """The teacher was probed, before the first block; no score without labels."""
+
+    def on_wait(self) -> None:
+        """Another process records here; called every second."""
+
+    def on_progress(self, progress: RecordProgress) -> None:
+        """A batch went through the teacher."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordResult:
+    """A finished recording.
+
+    Attributes:
+        identity: Digest of its seal.
+        records: Of the plan.
+        new_records: Computed by this run.
+        correct: The teacher's score over all records; no records without labels.
+        num_bytes: Size of all its files but the seal.
+        logit_bytes: Size of the logits' shards.
+    """
+
+    identity: str
+    records: int
+    new_records: int
+    correct: Correct
+    num_bytes: int
+    logit_bytes: int
+
+
+def record(
+    request: RecordRequest, teacher: Teacher, samples: SampleSet, observer: RecordObserver
+) -> RecordResult:
+    """Record, or continue what was begun under the same plan.
+
+    Args:
+        request: What to record.
+        teacher: As `load_teacher` gives it for `request.teacher`.
+        samples: Preprocessed, in the order they shall have.
+        observer: Hears of the probe, of waiting, of progress.
+
+    Raises:
+        ConflictError: The recording there has another plan.
+        InvalidInputError: The teacher is unsuitable, or a value out of range.
+        StorageError: The disk refuses; what is committed stays, the same call continues.
+    """
+    where = str(request.out)
+    storage = LocalStorage(request.out)
+    found = find_manifest(storage, where=where)
+    with _threads(request.threads or (found.plan.threads if found else None)):
+        manifest = _draft(request, teacher, samples, recorded=found.plan if found else None)
+
+        def refuse_another_plan() -> None:
+            there = find_manifest(storage, where=where)
+            if there is not None:
+                check_same_plan(there.plan, manifest.plan, where=where)
+
+        def wait() -> None:
+            refuse_another_plan()
+            observer.on_wait()
+
+        refuse_another_plan()
+        with recording_lock(request.out, while_waiting=wait):
+            refuse_another_plan()
+            storage.remove_unfinished()
+            run = _Run(manifest, teacher, samples, storage, observer)
+            return run.to_the_end()
+
+
+def _draft(
+    request: RecordRequest, teacher: Teacher, samples: SampleSet, *, recorded: Plan | None
+) -> Manifest:
+    """The manifest, but for the number of proof records."""
+    num_classes = _count_columns(teacher, samples, request.batch_size)
+    names = request.teacher_classes or teacher.class_names
+    class_map = match_classes(
+        samples, num_teacher=num_classes, teacher_names=names, class_map=request.class_map
+    )
+    plan = make_plan(
+        request, teacher, samples, num_classes=num_classes, class_map=class_map, recorded=recorded
+    )
+    return make_manifest(plan, samples, num_teacher=num_classes, names=names, proof=0)
+
+
+def _count_columns(teacher: Teacher, samples: SampleSet, batch_size: int) -> int:
+    rows = np.minimum(np.arange(max(1, batch_size)), len(samples) - 1)
+    points_BND = torch.from_numpy(samples.points_SND[rows]).to(teacher.options.device)
+    return int(teacher.logits(points_BND).shape[1])
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class _Run:
+    """One process at work on one recording, holding its lock."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        teacher: Teacher,
+        samples: SampleSet,
+        storage: LocalStorage,
+        observer: RecordObserver,
+    ) -> None:
+        self._manifest = manifest
+        self._plan = manifest.plan
+        self._samples = samples
+        self._storage = storage
+        self._observer = observer
+        self._where = str(storage.root)
+        self._pass = TeacherPass.under(self._plan, teacher, samples)
+        self._writer = RecordingWriter(storage, where=self._where)
+        self._grid = BlockGrid.of(self._plan)
+
+    def to_the_end(self) -> RecordResult:
+        existing = find_manifest(self._storage, where=self._where)
+        if existing is None:
+            self._begin()
+        else:
+            self._writer.resume(existing)
+        proof = RecordingReader(self._storage, where=self._where).proof()
+        committed = self._writer.committed()
+        missing = [block for block in self._grid if block.name not in committed]
+        self._record(missing, proof)
+        if missing or SEAL_KEY not in self._storage.keys(SEAL_KEY):
+            self._writer.seal()
+        return self._result(missing)
+
+    def _begin(self) -> None:
+        some = self._samples.points_SND[: 2 * self._plan.batch_size]
+        report = probe_teacher(self._pass.teacher, some, batch_size=self._plan.batch_size)
+        score = score_teacher(self._plan, self._pass)
+        self._observer.on_probe(report, score)
+        proof = run_proof(self._plan, self._pass)
+        identity = identify(self._samples)
+        contents = SampleContents(
+            digests=identity.digests,
+            sketches=identity.sketches,
+            labels_S=self._samples.labels_S,
+            names=self._samples.names,
+            points_SND=self._samples.points_SND if self._plan.with_samples else None,
+        )
+        manifest = self._manifest.model_copy(update={"num_proof": len(proof)})
+        self._writer.begin(manifest, contents, proof)
+
+    def _record(self, missing: list[Block], proof: ProofRecords) -> None:
+        total = self._grid.views * self._grid.samples
+        found = total - sum(_count_records(block) for block in missing)
+        new = 0
+
+        def count(records: int) -> None:
+            nonlocal new
+            new += records
+            self._observer.on_progress(RecordProgress(found + new, total, new))
+
+        pending: list[Future[LedgerEntry]] = []
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="kdrec-writer") as pool:
+            for block in missing:
+                parameters_GSP, logits_GSC = self._pass.block(block, on_records=count)
+                check_proof(self._plan, proof, block, logits_GSC)
+                while len(pending) >= _PENDING_BLOCKS:
+                    pending.pop(0).result()
+                correct = self._correct(block, logits_GSC)
+                arguments = (block, parameters_GSP, logits_GSC)
+                pending.append(pool.submit(self._writer.commit, *arguments, correct=correct))
+            for future in pending:
+                future.result()
+
+    def _correct(self, block: Block, logits_GSC: npt.NDArray[np.float32]) -> Correct | None:
+        if self._samples.labels_S is None:
+            return None
+        labels_S = self._samples.labels_S[block.samples.start : block.samples.stop]
+        return count_correct(logits_GSC, labels_S, self._plan.class_map)
+
+    def _result(self, missing: list[Block]) -> RecordResult:
+        reader = RecordingReader(self._storage, where=self._where)
+        assert reader.seal is not None
+        files = reader.seal.files
+        return RecordResult(
+            identity=reader.seal.digest,
+            records=self._grid.views * self._grid.samples,
+            new_records=sum(_count_records(block) for block in missing),
+            correct=reader.correct(),
+            num_bytes=sum(file.size for file in files.values()),
+            logit_bytes=sum(f.size for key, f in files.items() if key.startswith("logits/c/")),
+        )
+
+
+def _count_records(block: Block) -> int:
+    return len(block.views) * len(block.samples)

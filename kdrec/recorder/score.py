@@ -1,0 +1,85 @@
+"""How good the teacher is on these data, clean and under the plan's augmentation.
+
+A teacher that was trained on centred and scaled clouds loses half of its accuracy on clouds that
+are shifted; a recording of it would teach that. So it is measured first.
+
+Shape letters: K records, S samples, C classes.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from kdrec import rng
+from kdrec.augment import Augmentation
+from kdrec.recorder.passes import TeacherPass
+from kdrec.recorder.probe import accuracy
+from kdrec.store import Correct, Plan
+
+LARGE_LOSS = 0.03
+_LEAST, _MOST, _SHARE = 64, 1024, 50
+_STREAM = 0xF3
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherScore:
+    """The teacher on a seeded sample of the data, the same clouds both times.
+
+    Attributes:
+        clean: Without augmentation.
+        planned: Each cloud in one of the plan's views.
+    """
+
+    clean: Correct
+    planned: Correct
+
+    @property
+    def loss(self) -> float:
+        """Accuracy lost to the augmentation, over the data's classes, 0 to 1."""
+        return (self.clean.of_mapped - self.planned.of_mapped) / max(1, self.clean.records)
+
+    @property
+    def is_large_loss(self) -> bool:
+        """Whether the augmentation does not suit the teacher."""
+        return self.loss > LARGE_LOSS
+
+
+def score_teacher(plan: Plan, teacher_pass: TeacherPass) -> TeacherScore | None:
+    """Run the teacher on some clouds, clean and augmented; None without labels."""
+    labels_S = teacher_pass.samples.labels_S
+    if labels_S is None:
+        return None
+    chosen_K = _choose(plan)
+    views_K = np.arange(len(chosen_K)) % plan.views
+    clean_pass = replace(teacher_pass, augmentation=Augmentation())
+    scores = [
+        count_correct(
+            each.logits(each.augmentation.draw(plan.seed, views=views_K, samples_B=chosen_K))[None],
+            labels_S[chosen_K],
+            plan.class_map,
+        )
+        for each in (clean_pass, teacher_pass)
+    ]
+    return TeacherScore(clean=scores[0], planned=scores[1])
+
+
+def count_correct(
+    logits_GSC: npt.NDArray[np.float32],
+    labels_S: npt.NDArray[np.int64],
+    class_map: tuple[int, ...] | None,
+) -> Correct:
+    """The score of several views of labelled samples."""
+    labels_K = np.tile(labels_S, len(logits_GSC))
+    logits_KC = logits_GSC.reshape(len(labels_K), -1)
+    of_all, of_mapped = accuracy(logits_KC, labels_K, class_map)
+    return Correct(records=len(labels_K), of_all=of_all, of_mapped=of_mapped)
+
+
+def _choose(plan: Plan) -> npt.NDArray[np.int64]:
+    num_samples = plan.data.num_samples
+    wanted = max(_LEAST, min(_MOST, plan.views * num_samples // _SHARE))
+    words_S = rng.words(
+        plan.seed, view=0, stream=_STREAM, samples_B=np.arange(num_samples), num_words=1
+    )[:, 0]
+    return np.sort(np.argsort(words_S, kind="stable")[:wanted])

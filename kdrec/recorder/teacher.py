@@ -1,0 +1,339 @@
+"""A teacher: any network, made by a factory, of which only the logits of a batch are asked.
+
+Shape letters: B batch, N points, D channels of a point, C classes.
+"""
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, get_args
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from kdrec.errors import ErrorKind, InvalidInputError
+from kdrec.factories import call_factory, is_factory
+from kdrec.models import build_model, find_model
+from kdrec.recorder.precision import Precision, check_precision, compute_precision
+from kdrec.recorder.weights import assign_weights, load_tensors, tensors_digest
+
+InputLayout = Literal["BN3", "B3N"]
+INPUT_LAYOUTS: tuple[InputLayout, ...] = get_args(InputLayout)
+
+Argument: TypeAlias = int | float | bool | str
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherOptions:
+    """What makes a teacher.
+
+    Attributes:
+        factory: `package.module:factory`, `file.py:factory`, or the name of a registered model.
+        arguments: The factory's.
+        weights: File of its tensors; None where the factory loads them itself.
+        weights_key: Entry of that file that holds the tensors, where it has an unusual name.
+        input_layout: `BN3` points last (batch, points, channels), `B3N` channels first.
+        output: Entry of what the network returns, where that is not one tensor: a place in a
+            tuple, a key of a mapping, a field.
+        device: `cpu`, `cuda` or `cuda:N`.
+        precision: What it computes with.
+        num_classes: Of a registered model; None to tell it from the weights.
+    """
+
+    factory: str
+    arguments: Mapping[str, Argument] = field(default_factory=dict)
+    weights: Path | None = None
+    weights_key: str | None = None
+    input_layout: InputLayout = "BN3"
+    output: str | None = None
+    device: str = "cpu"
+    precision: Precision = "float32"
+    num_classes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Teacher:
+    """A network in evaluation, frozen, on its device.
+
+    Attributes:
+        module: The network.
+        options: What made it.
+        digest: Of its tensors, whatever file or factory they came from.
+        class_names: As the network itself names its classes, None where it does not.
+        described_arguments: The factory's arguments without paths: a file stands as the SHA-256
+            of its content, a folder as its name.
+    """
+
+    module: nn.Module
+    options: TeacherOptions
+    digest: str
+    class_names: tuple[str, ...] | None
+    described_arguments: Mapping[str, Argument]
+
+    @property
+    def name(self) -> str:
+        """The factory's name or the registered one; never a path."""
+        return self.options.factory.rpartition(":")[2]
+
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+        return torch.device(self.options.device)
+
+    def logits(self, points_BND: Tensor) -> Tensor:
+        """The teacher's logits of a batch, float32 (B, C), on its device.
+
+        Raises:
+            InvalidInputError: A part of the network is in training mode, the network fails on the
+                batch, or it returns something else than logits.
+        """
+        _check_evaluating(self.module)
+        with torch.inference_mode(), compute_precision(self.options.precision, self.device):
+            returned = self._forward(self._layout(points_BND.to(self.device)))
+            logits_BC = pick_output(returned, self.options.output)
+            _check_logits(logits_BC, len(points_BND))
+        # Cloned outside inference mode: a loss on a live teacher may save it for its gradient.
+        return logits_BC.float().clone()
+
+    def _layout(self, points_BND: Tensor) -> Tensor:
+        if self.options.input_layout == "BN3":
+            return points_BND
+        return points_BND.transpose(1, 2).contiguous()
+
+    def _forward(self, points: Tensor) -> Any:
+        try:
+            return self.module(points)
+        except torch.OutOfMemoryError as error:
+            raise InvalidInputError(
+                f"the GPU has not the memory for a batch of {len(points)}; use a smaller batch size"
+            ) from error
+        except Exception as error:
+            raise InvalidInputError(
+                f"teacher {self.name} fails on an input of shape {tuple(points.shape)} "
+                f"(input layout {self.options.input_layout}): {type(error).__name__}: {error}; "
+                "if it wants the other layout, say so with --input-layout",
+                kind=ErrorKind.UNSUITABLE_TEACHER,
+            ) from error
+
+
+def load_teacher(options: TeacherOptions) -> Teacher:
+    """Make a teacher and give it its weights.
+
+    Raises:
+        InvalidInputError: An option is out of range, the factory gives no network, or the weights
+            do not fit it.
+        NotFoundError: No such factory or file.
+    """
+    _check_options(options)
+    tensors = None
+    if options.weights is not None:
+        tensors = load_tensors(options.weights, key=options.weights_key)
+    module = _build(options, tensors)
+    if tensors is not None:
+        assign_weights(module, tensors)
+    module.eval()
+    module.requires_grad_(False)
+    digest = tensors_digest(module)
+    module.to(torch.device(options.device))
+    return Teacher(
+        module=module,
+        options=options,
+        digest=digest,
+        class_names=_class_names(module),
+        described_arguments={name: _describe(value) for name, value in options.arguments.items()},
+    )
+
+
+def pick_output(returned: Any, output: str | None) -> Tensor:
+    """The tensor meant, of what a network returned.
+
+    Args:
+        returned: A tensor; or a sequence, mapping or object of several things.
+        output: Which of the several; None for a network that returns one tensor.
+
+    Raises:
+        InvalidInputError: The choice is missing, superfluous, or leads to no tensor; lists what
+            there is.
+    """
+    if isinstance(returned, Tensor):
+        if output is None:
+            return returned
+        raise _unsuitable(
+            f"the teacher returns one tensor of shape {tuple(returned.shape)}, so that there is no "
+            f"entry {output!r} to choose; leave out --output"
+        )
+    entries = _entries(returned)
+    listed = ", ".join(f"{name} ({_describe_value(value)})" for name, value in entries.items())
+    if output is None:
+        raise _unsuitable(
+            f"the teacher returns a {type(returned).__name__}; name the entry that holds the logits"
+            f" with --output: {listed or 'it has none'}"
+        )
+    chosen = entries.get(output)
+    if not isinstance(chosen, Tensor):
+        what = "is not a tensor" if output in entries else "does not exist"
+        raise _unsuitable(
+            f"entry {output!r} of the teacher's {type(returned).__name__} {what}; "
+            f"choose with --output: {listed or 'it has none'}"
+        )
+    return chosen
+
+
+def check_finite(
+    logits_BC: npt.NDArray[np.float32],
+    samples_B: npt.NDArray[np.int64],
+    *,
+    views_B: npt.NDArray[np.int64] | None = None,
+) -> None:
+    """Refuse logits that are not numbers, before they are recorded.
+
+    Args:
+        logits_BC: Of a batch.
+        samples_B: Number of the sample of each row.
+        views_B: Number of the view of each row; None where the samples are not augmented.
+
+    Raises:
+        InvalidInputError: Names the sample and the view of the first NaN or infinity.
+    """
+    finite_BC = np.isfinite(logits_BC)
+    if finite_BC.all():
+        return
+    row, column = np.argwhere(~finite_BC)[0]
+    where = "not augmented" if views_B is None else f"view {views_B[row]}"
+    raise _unsuitable(
+        f"the teacher's logit of class {column} for sample {samples_B[row]}, {where}, is "
+        f"{logits_BC[row, column]}; logits must be finite: check this sample's points, and use "
+        "precision float32 if a lower one overflows"
+    )
+
+
+def _unsuitable(message: str) -> InvalidInputError:
+    return InvalidInputError(message, kind=ErrorKind.UNSUITABLE_TEACHER)
+
+
+def _check_options(options: TeacherOptions) -> None:
+    if options.input_layout not in INPUT_LAYOUTS:
+        raise InvalidInputError(
+            f"input layout must be {' or '.join(INPUT_LAYOUTS)}, got {options.input_layout!r}"
+        )
+    check_precision(options.precision)
+    _check_device(options.device)
+
+
+def _check_device(name: str) -> None:
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InvalidInputError(f"device must be cpu, cuda or cuda:N, got {name!r}") from error
+    if device.type not in ("cpu", "cuda"):
+        raise InvalidInputError(f"device must be cpu, cuda or cuda:N, got {name!r}")
+    if device.type == "cpu":
+        return
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if count == 0:
+        raise InvalidInputError(
+            f"device {name!r} needs a CUDA GPU and a PyTorch built for it (this is "
+            f"{torch.__version__}), and none is to be seen; use --device cpu"
+        )
+    if device.index is not None and device.index >= count:
+        raise InvalidInputError(f"device {name!r} does not exist; there are cuda:0..{count - 1}")
+
+
+def _build(options: TeacherOptions, tensors: Mapping[str, Tensor] | None) -> nn.Module:
+    if not is_factory(options.factory):
+        return _build_registered(options, tensors)
+    module = call_factory(options.factory, options.arguments)
+    if not isinstance(module, nn.Module):
+        raise _unsuitable(
+            f"{options.factory} gives a {type(module).__name__}; a teacher's factory must return a "
+            "torch.nn.Module"
+        )
+    return module
+
+
+def _build_registered(options: TeacherOptions, tensors: Mapping[str, Tensor] | None) -> nn.Module:
+    info = find_model(options.factory)
+    if tensors is None:
+        raise InvalidInputError(
+            f"teacher {info.name!r} has no weights and would be random; name their file with "
+            "--weights"
+        )
+    arguments: dict[str, Any] = dict(options.arguments)
+    if "num_classes" not in arguments:
+        arguments["num_classes"] = options.num_classes or _count_classes(info.head, tensors)
+    return build_model(info.name, **arguments)
+
+
+def _count_classes(head: str, tensors: Mapping[str, Tensor]) -> int:
+    if head not in tensors or tensors[head].ndim == 0:
+        raise InvalidInputError(
+            f"the weights have no {head!r} to tell the number of classes from; give it with "
+            "--teacher-arg num_classes=N, or name the entry of the file with --weights-key"
+        )
+    return len(tensors[head])
+
+
+def _class_names(module: nn.Module) -> tuple[str, ...] | None:
+    for attribute in ("class_names", "classes"):
+        names = getattr(module, attribute, None)
+        if isinstance(names, list | tuple) and names and all(isinstance(n, str) for n in names):
+            return tuple(names)
+    return None
+
+
+def _describe(value: Argument) -> Argument:
+    # A plain word is never taken for a path: the plan must not depend on what lies in a folder.
+    if not isinstance(value, str) or not any(mark in value for mark in (".", "/", os.sep)):
+        return value
+    # os.path because Path.is_file raises on a text that is too long for a path.
+    if os.path.isfile(value):  # noqa: PTH113
+        with Path(value).open("rb") as file:
+            return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+    return f"folder:{Path(value).resolve().name}" if os.path.isdir(value) else value  # noqa: PTH112
+
+
+def _check_evaluating(module: nn.Module) -> None:
+    training = [name or "itself" for name, part in module.named_modules() if part.training]
+    if training:
+        raise _unsuitable(
+            f"{len(training)} parts of the teacher are in training mode ({', '.join(training[:3])})"
+            " although it was put into evaluation: their logits would depend on chance or on the "
+            "rest of the batch; remove the call of train() from its code"
+        )
+
+
+def _check_logits(logits_BC: Tensor, num_samples: int) -> None:
+    shape = tuple(logits_BC.shape)
+    if len(shape) != 2 or shape[0] != num_samples or shape[1] < 2:
+        raise _unsuitable(
+            f"the teacher returns shape {shape} for {num_samples} samples; it must return logits "
+            f"of shape ({num_samples}, classes), one row a sample"
+        )
+    if not logits_BC.dtype.is_floating_point:
+        raise _unsuitable(
+            f"the teacher returns {str(logits_BC.dtype).removeprefix('torch.')}; it must return "
+            "logits, not predicted classes"
+        )
+
+
+def _entries(returned: Any) -> dict[str, Any]:
+    if isinstance(returned, Mapping):
+        return {str(key): value for key, value in returned.items()}
+    if isinstance(returned, Sequence) and not isinstance(returned, str):
+        fields = getattr(returned, "_fields", ())  # of a named tuple: both ways lead to it
+        named = dict(zip(fields, returned, strict=True)) if fields else {}
+        return named | {str(place): value for place, value in enumerate(returned)}
+    if dataclasses.is_dataclass(returned):
+        return {f.name: getattr(returned, f.name) for f in dataclasses.fields(returned)}
+    return {}
+
+
+def _describe_value(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"shape {tuple(value.shape)}"
+    return type(value).__name__

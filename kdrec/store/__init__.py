@@ -1,0 +1,74 @@
+"""The recording on disk: plan, manifest, ledger, seal, encodings, writer, reader, verification."""
+
+from kdrec.store.contents import ProofRecords, SampleContents
+from kdrec.store.encodings import ENCODINGS, Encoding, beyond_bound, find_encoding
+from kdrec.store.ledger import (
+    HEADER_KEY,
+    SEAL_KEY,
+    Correct,
+    FileDigest,
+    LedgerEntry,
+    Seal,
+)
+from kdrec.store.lock import recording_lock
+from kdrec.store.manifest import (
+    FORMAT_VERSION,
+    Bound,
+    Classes,
+    Manifest,
+    ParameterColumn,
+    parameter_columns,
+    parse_group,
+)
+from kdrec.store.plan import (
+    Block,
+    BlockGrid,
+    DataPlan,
+    Plan,
+    TeacherPlan,
+    default_block_samples,
+)
+from kdrec.store.reader import RecordingReader
+from kdrec.store.storage import LocalStorage, ReadableStorage, Storage
+from kdrec.store.verify import TEACHER_SLACK, VerifyReport, verify_bytes
+from kdrec.store.writer import ROOT_KEY, RecordingWriter, check_same_plan, find_manifest
+
+__all__ = [
+    "ENCODINGS",
+    "FORMAT_VERSION",
+    "HEADER_KEY",
+    "ROOT_KEY",
+    "SEAL_KEY",
+    "TEACHER_SLACK",
+    "Block",
+    "BlockGrid",
+    "Bound",
+    "Classes",
+    "Correct",
+    "DataPlan",
+    "Encoding",
+    "FileDigest",
+    "LedgerEntry",
+    "LocalStorage",
+    "Manifest",
+    "ParameterColumn",
+    "Plan",
+    "ProofRecords",
+    "ReadableStorage",
+    "RecordingReader",
+    "RecordingWriter",
+    "SampleContents",
+    "Seal",
+    "Storage",
+    "TeacherPlan",
+    "VerifyReport",
+    "beyond_bound",
+    "check_same_plan",
+    "default_block_samples",
+    "find_encoding",
+    "find_manifest",
+    "parameter_columns",
+    "parse_group",
+    "recording_lock",
+    "verify_bytes",
+]

@@ -1,0 +1,195 @@
+"""Zarr in memory: metadata of the arrays, shards to bytes and back.
+
+Bytes reach a disk only through `Storage` and leave it only after their digest was checked, so Zarr
+itself never touches a file here: it would read a missing chunk as the fill value, silently.
+"""
+
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+from zarr.abc.store import Store
+from zarr.core.buffer import Buffer, default_buffer_prototype
+from zarr.storage import MemoryStore
+
+from kdrec.errors import IntegrityError
+from kdrec.store.encodings import find_encoding, plain_compressors
+from kdrec.store.plan import Plan
+
+AnyArray = npt.NDArray[Any]
+_CHUNK_BYTES = 2**20
+_POINT_CHUNK_BYTES = 4 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class ArraySpec:
+    """What an array of the recording looks like.
+
+    Attributes:
+        chunks: Of one checksum, read whole.
+        shards: Of one file, None for one chunk a file.
+        dimensions: Names of the axes.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    chunks: tuple[int, ...]
+    compressors: tuple[Any, ...]
+    dimensions: tuple[str, ...]
+    shards: tuple[int, ...] | None = None
+
+    @property
+    def fill_value(self) -> float:
+        """NaN where the type has it."""
+        return float("nan") if self.dtype.startswith("float") else 0
+
+
+def record_arrays(plan: Plan, *, parameters: int, classes: int) -> tuple[ArraySpec, ...]:
+    """The two arrays that hold the records: one shard a block."""
+    encoding = find_encoding(plan.encoding)
+
+    def spec(name: str, width: int, dtype: str, compressors: tuple[Any, ...]) -> ArraySpec:
+        return ArraySpec(
+            name=name,
+            shape=(plan.views, plan.data.num_samples, width),
+            dtype=dtype,
+            chunks=(1, _chunk_samples(plan, width), width),
+            shards=(plan.group, plan.block_samples, width),
+            compressors=compressors,
+            dimensions=("view", "sample", "parameter" if name == "params" else "class"),
+        )
+
+    logits = spec("logits", classes, encoding.dtype, encoding.compressors())
+    if parameters == 0:
+        return (logits,)
+    return (spec("params", parameters, "float32", plain_compressors()), logits)
+
+
+def _chunk_samples(plan: Plan, width: int) -> int:
+    """The largest whole number of batches that divides a block and stays below the chunk size."""
+    batches = plan.block_samples // plan.batch_size
+    most = max(1, _CHUNK_BYTES // (4 * width * plan.batch_size))
+    return plan.batch_size * max(n for n in range(1, batches + 1) if batches % n == 0 and n <= most)
+
+
+def static_array(name: str, values: AnyArray, *dimensions: str) -> ArraySpec:
+    """An array that is written once, when the recording is begun, cut along its first axis."""
+    row_bytes = max(1, values[:1].nbytes)
+    rows = max(1, min(len(values), _POINT_CHUNK_BYTES // row_bytes))
+    return ArraySpec(
+        name=name,
+        shape=values.shape,
+        dtype=values.dtype.name,
+        chunks=(rows, *values.shape[1:]),
+        compressors=plain_compressors(),
+        dimensions=dimensions,
+    )
+
+
+def create_hierarchy(
+    attributes: Mapping[str, Any],
+    specs: Iterable[ArraySpec],
+    values: Mapping[str, AnyArray],
+) -> dict[str, bytes]:
+    """All files of a new recording that are not shards of a block, by key.
+
+    Args:
+        attributes: Of the root group.
+        specs: All arrays.
+        values: Contents of the static ones, by name.
+    """
+    files: dict[str, Buffer] = {}
+    store = MemoryStore(files)
+    root = zarr.create_group(store, attributes=dict(attributes))
+    for spec in specs:
+        array = root.create_array(
+            spec.name,
+            shape=spec.shape,
+            dtype=spec.dtype,
+            chunks=spec.chunks,
+            shards=spec.shards,
+            compressors=spec.compressors,
+            fill_value=spec.fill_value,
+            dimension_names=spec.dimensions,
+            config={"write_empty_chunks": True},
+        )
+        if spec.name in values:
+            array[...] = values[spec.name]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that consolidated metadata is not in the specification
+        zarr.consolidate_metadata(store)
+    return {key: buffer.to_bytes() for key, buffer in sorted(files.items())}
+
+
+def encode_shard(metadata: bytes, region: tuple[range, ...], values: AnyArray) -> bytes:
+    """The file of one shard.
+
+    Args:
+        metadata: The `zarr.json` of the array.
+        region: Ranges of the first axes, exactly one shard.
+        values: Of the shard.
+    """
+    files = {"zarr.json": _buffer(metadata)}
+    array = _open(MemoryStore(files), write=True)
+    array[_slices(region)] = values
+    (key,) = files.keys() - {"zarr.json"}
+    return files[key].to_bytes()
+
+
+def decode_files(
+    metadata: bytes,
+    files: Mapping[str, bytes],
+    region: tuple[range, ...] = (),
+    *,
+    where: str,
+    remedy: str,
+) -> AnyArray:
+    """Values of a region from the files that hold it.
+
+    Args:
+        metadata: The `zarr.json` of the array.
+        files: By key below the array, such as `c/0/0/0`; all that the region needs.
+        region: Ranges of the first axes; none for the whole array.
+        where: What is decoded, for the error.
+        remedy: What to do about damage, for the error.
+
+    Raises:
+        IntegrityError: A checksum does not match.
+    """
+    buffers = {key: _buffer(data) for key, data in files.items()}
+    array = _open(MemoryStore(buffers | {"zarr.json": _buffer(metadata)}), write=False)
+    try:
+        return np.asarray(array[_slices(region)])
+    except (ValueError, RuntimeError, TypeError) as error:
+        raise IntegrityError(f"{where} is damaged: {error}; {remedy}") from error
+
+
+def _open(store: Store, *, write: bool) -> Any:
+    array = zarr.open_array(store, mode="r+" if write else "r")
+    return array.with_config({"write_empty_chunks": True}) if write else array
+
+
+def _slices(region: tuple[range, ...]) -> Any:
+    return tuple(slice(r.start, r.stop) for r in region) if region else ...
+
+
+def _buffer(data: bytes) -> Buffer:
+    return default_buffer_prototype().buffer.from_bytes(data)
+
+
+def fixed_width_text(names: Iterable[str]) -> npt.NDArray[np.uint8]:
+    """Names as rows of UTF-8 bytes padded with zeros: Zarr 3 has no settled type for text."""
+    encoded = [name.encode() for name in names]
+    width = max(1, max(map(len, encoded), default=1))
+    rows = b"".join(name.ljust(width, b"\0") for name in encoded)
+    return np.frombuffer(rows, dtype=np.uint8).reshape(len(encoded), width)
+
+
+def text_of_fixed_width(rows: npt.NDArray[np.uint8]) -> tuple[str, ...]:
+    """The names of `fixed_width_text`."""
+    return tuple(row.tobytes().rstrip(b"\0").decode() for row in rows)

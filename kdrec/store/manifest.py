@@ -1,0 +1,108 @@
+"""The manifest: what stands in `zarr.json` under `attributes.kdrec`."""
+
+import json
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from kdrec.augment import Augmentation
+from kdrec.errors import ErrorKind, IntegrityError, InvalidInputError
+from kdrec.store.plan import Frozen, Plan
+
+FORMAT_VERSION = 1
+READABLE_SINCE = "0.1.0"
+
+
+class Classes(Frozen):
+    """What the columns of the logits mean.
+
+    Attributes:
+        num_teacher: C, the columns recorded; all of them, whatever the class map.
+        teacher: Their names, where the teacher or the user gave them.
+        data: Names of the data's classes, where the data gave them.
+    """
+
+    num_teacher: int
+    teacher: tuple[str, ...] | None = None
+    data: tuple[str, ...] | None = None
+
+
+class ParameterColumn(Frozen):
+    """A column of `params`: values are integers from low to high times 2**-exponent."""
+
+    name: str
+    low: int
+    high: int
+    exponent: int
+    unit: str
+
+
+def parameter_columns(augmentation: Augmentation) -> tuple[ParameterColumn, ...]:
+    """The columns of `params` for an augmentation."""
+    return tuple(
+        ParameterColumn(name=c.name, low=c.low, high=c.high, exponent=c.exponent, unit=c.unit)
+        for c in augmentation.columns
+    )
+
+
+class Bound(Frozen):
+    """By how much a decoded logit may differ from the teacher's.
+
+    Attributes:
+        relative: Times the magnitude of the logit.
+        absolute: Added to it.
+    """
+
+    relative: float = 0.0
+    absolute: float = 0.0
+
+    def __str__(self) -> str:
+        if self.relative == self.absolute == 0:
+            return "none: bit for bit"
+        return f"|error| <= {self.relative:.3g} * |logit| + {self.absolute:.3g}"
+
+
+class Manifest(Frozen):
+    """See the module.
+
+    Attributes:
+        readable_since: The least version of kdrec that can read this recording.
+        bound: Of the encoding, for every logit.
+        num_proof: Number of proof records kept.
+    """
+
+    format: Literal["kdrec"] = "kdrec"
+    format_version: int = FORMAT_VERSION
+    readable_since: str = READABLE_SINCE
+    plan: Plan
+    classes: Classes
+    parameters: tuple[ParameterColumn, ...]
+    bound: Bound
+    num_proof: int
+
+
+def parse_group(data: bytes, *, where: str) -> Manifest:
+    """The manifest in the bytes of a recording's root `zarr.json`.
+
+    Raises:
+        IntegrityError: The bytes are no Zarr group.
+        InvalidInputError: It is no recording, or one of a format this version cannot read.
+    """
+    try:
+        attributes: Any = json.loads(data)["attributes"]
+        found = attributes.get("kdrec")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise IntegrityError(f"{where}/zarr.json is damaged: {error}; fetch it again") from error
+    if not isinstance(found, dict) or found.get("format") != "kdrec":
+        raise InvalidInputError(f"{where} is a Zarr group, but no recording of kdrec")
+    version = found.get("format_version")
+    if version != FORMAT_VERSION:
+        raise InvalidInputError(
+            f"{where} has format version {version}, this kdrec reads {FORMAT_VERSION}; it needs "
+            f"kdrec {found.get('readable_since', 'of a later version')} or newer",
+            kind=ErrorKind.UNSUPPORTED_FORMAT,
+        )
+    try:
+        return Manifest.model_validate(found)
+    except ValidationError as error:
+        raise IntegrityError(f"{where}/zarr.json is damaged: {error}; fetch it again") from error

@@ -1,0 +1,343 @@
+"""Reading a recording, wherever its files come from.
+
+Files are read whole, checked against the ledger, decoded chunk by chunk with their checksums, and
+kept decoded by view group; records are then gathered in memory. What is not committed, not here or
+damaged raises: no path returns a fill value.
+
+Shape letters: B batch, G views of a group, S samples, P parameters, C classes.
+"""
+
+import tempfile
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kdrec.augment import ViewParameters
+from kdrec.errors import IncompleteError, IntegrityError, InvalidInputError, NotFoundError
+from kdrec.store.arrays import AnyArray, decode_files, text_of_fixed_width
+from kdrec.store.contents import ProofRecords
+from kdrec.store.encodings import find_encoding
+from kdrec.store.ledger import HEADER_KEY, SEAL_KEY, Correct, FileDigest, LedgerEntry, Seal
+from kdrec.store.manifest import Manifest, parse_group
+from kdrec.store.plan import Block, BlockGrid
+from kdrec.store.storage import ReadableStorage
+from kdrec.store.writer import ROOT_KEY
+
+DEFAULT_MEMORY = 2 * 2**30
+
+
+@dataclass(slots=True)
+class _DecodedGroup:
+    """The records of a view group, as far as they were asked for."""
+
+    parameters_GSP: npt.NDArray[np.float32]
+    logits_GSC: npt.NDArray[np.float32]
+    parts: set[int] = field(default_factory=set)
+
+    @property
+    def num_bytes(self) -> int:
+        return self.parameters_GSP.nbytes + self.logits_GSC.nbytes
+
+
+class RecordingReader:
+    """Reads one recording.
+
+    Args:
+        storage: Where its files come from.
+        where: Its name or address, for errors.
+        memory: Bytes of decoded records kept; a view group that is larger goes to a temporary
+            memory-mapped file.
+
+    Raises:
+        NotFoundError: No recording is there.
+        IntegrityError: Its metadata are damaged.
+        InvalidInputError: It is something else, or of a newer format.
+    """
+
+    def __init__(
+        self, storage: ReadableStorage, *, where: str, memory: int = DEFAULT_MEMORY
+    ) -> None:
+        self._storage = storage
+        self._where = where
+        self._memory = memory
+        self.remedy = (
+            f"run `kdrec verify --bytes {where}` for the extent, then fetch or record anew"
+        )
+        self.manifest, self.header = self._open_header()
+        self.grid = BlockGrid.of(self.manifest.plan)
+        self._seal = self._find_seal()
+        self._reset()
+
+    def _reset(self) -> None:
+        self._groups: OrderedDict[int, _DecodedGroup] = OrderedDict()
+        self._entries: dict[str, LedgerEntry] = {}
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        kept = {"_groups", "_entries", "_lock"}
+        return {key: value for key, value in self.__dict__.items() if key not in kept}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._reset()
+
+    def _open_header(self) -> tuple[Manifest, LedgerEntry]:
+        try:
+            root = self._storage.read(ROOT_KEY)
+        except NotFoundError as error:
+            raise NotFoundError(f"no recording at {self._where}") from error
+        try:
+            data = self._storage.read(HEADER_KEY)
+        except NotFoundError as error:
+            raise IntegrityError(f"{self._where}/{HEADER_KEY} is missing; {self.remedy}") from error
+        where = f"{self._where}/{HEADER_KEY}"
+        header = LedgerEntry.from_bytes(data, where=where, remedy=self.remedy)
+        # The digest before the contents: a flipped bit must not pass for another format version.
+        manifest = self._parse_root(root, header)
+        return manifest, header
+
+    def _parse_root(self, root: bytes, header: LedgerEntry) -> Manifest:
+        if ROOT_KEY not in header.files:
+            raise IntegrityError(f"{self._where}/{HEADER_KEY} lists no {ROOT_KEY}; {self.remedy}")
+        where = f"{self._where}/{ROOT_KEY}"
+        header.files[ROOT_KEY].check(root, where=where, remedy=self.remedy)
+        return parse_group(root, where=self._where)
+
+    def _find_seal(self) -> Seal | None:
+        try:
+            data = self._storage.read(SEAL_KEY)
+        except NotFoundError:
+            return None
+        return Seal.from_bytes(data, where=f"{self._where}/{SEAL_KEY}", remedy=self.remedy)
+
+    @property
+    def where(self) -> str:
+        """Its name or address."""
+        return self._where
+
+    @property
+    def seal(self) -> Seal | None:
+        """The seal, None while the recording goes on."""
+        return self._seal
+
+    @property
+    def identity(self) -> str | None:
+        """Digest of the seal, None while the recording goes on."""
+        return None if self._seal is None else self._seal.digest
+
+    def refresh(self) -> None:
+        """Look whether a recording that was going on has been sealed since."""
+        if self._seal is None:
+            self._seal = self._find_seal()
+
+    def committed(self) -> list[Block]:
+        """The blocks that are here, in order."""
+        present = set(self._storage.keys("ledger/"))
+        return [block for block in self.grid if block.ledger_key in present]
+
+    def correct(self) -> Correct:
+        """The teacher's score over the blocks that are here; no records without labels."""
+        scores = (self.entry(block).correct for block in self.committed())
+        return sum((score for score in scores if score is not None), Correct())
+
+    def entry(self, block: Block) -> LedgerEntry:
+        """The ledger entry of a block.
+
+        Raises:
+            IncompleteError: The block is not recorded yet, or not in this copy.
+            IntegrityError: The entry is damaged.
+        """
+        if block.name in self._entries:
+            return self._entries[block.name]
+        try:
+            data = self._storage.read(block.ledger_key)
+        except NotFoundError as error:
+            raise IncompleteError(self._why_absent(block)) from error
+        where = f"{block} of {self._where}: {block.ledger_key}"
+        self._check_sealed(block.ledger_key, data, where)
+        entry = LedgerEntry.from_bytes(data, where=where, remedy=self.remedy)
+        if entry.recording != self.header.digest or entry.block != block.name:
+            raise IntegrityError(f"{where} belongs to another recording or block; {self.remedy}")
+        self._entries[block.name] = entry
+        return entry
+
+    def _why_absent(self, block: Block) -> str:
+        if self._seal is not None:
+            return f"{block} is not in this copy, {self._where}; run `kdrec fetch` for its views"
+        return (
+            f"{block} of {self._where} is not recorded yet ({len(self.committed())} of "
+            f"{len(self.grid)} blocks are); wait, or run the same kdrec record again"
+        )
+
+    def _check_sealed(self, key: str, data: bytes, where: str) -> None:
+        if self._seal is not None:
+            if key not in self._seal.files:
+                raise IntegrityError(f"{where} is not listed in the seal; {self.remedy}")
+            self._seal.files[key].check(data, where=where, remedy=self.remedy)
+
+    def read(
+        self, view: int | npt.ArrayLike, indices: npt.ArrayLike | slice | None = None
+    ) -> tuple[ViewParameters, npt.NDArray[np.float32]]:
+        """Augmentation parameters and teacher logits of some records.
+
+        Args:
+            view: One view for all, or one for each index.
+            indices: Sample numbers in any order, a slice, or None for all samples.
+
+        Returns:
+            Parameters of B records, and logits of shape (B, C), float32, all teacher columns.
+
+        Raises:
+            InvalidInputError: A view or sample is out of range.
+            IncompleteError: A record is not (yet) here.
+            IntegrityError: A file is damaged.
+        """
+        samples_B = self._sample_numbers(indices)
+        views_B = np.asarray(view, dtype=np.int64)
+        views_B = np.full(len(samples_B), views_B) if views_B.ndim == 0 else views_B
+        if views_B.shape != samples_B.shape:
+            raise InvalidInputError(
+                f"{len(views_B)} views do not go with {len(samples_B)} samples; "
+                "give one view, or one for each sample"
+            )
+        _check_range("view", views_B, self.grid.views)
+        values_BP = np.empty((len(samples_B), len(self.manifest.parameters)), dtype=np.float32)
+        logits_BC = np.empty((len(samples_B), self.manifest.classes.num_teacher), dtype=np.float32)
+        groups_B = views_B // self.grid.group
+        groups = np.unique(groups_B).tolist()
+        for group in groups:
+            rows = slice(None) if len(groups) == 1 else groups_B == group
+            parts = np.unique(samples_B[rows] // self.grid.block_samples)
+            decoded = self._decoded(group, parts.tolist())
+            place = views_B[rows] - group * self.grid.group
+            values_BP[rows] = decoded.parameters_GSP[place, samples_B[rows]]
+            logits_BC[rows] = decoded.logits_GSC[place, samples_B[rows]]
+        parameters = ViewParameters(
+            names=tuple(column.name for column in self.manifest.parameters),
+            values_BP=values_BP,
+            seed=self.manifest.plan.seed,
+            views_B=views_B,
+            samples_B=samples_B,
+        )
+        return parameters, logits_BC
+
+    def _sample_numbers(self, indices: npt.ArrayLike | slice | None) -> npt.NDArray[np.int64]:
+        everything = np.arange(self.grid.samples, dtype=np.int64)
+        if indices is None or isinstance(indices, slice):
+            return everything if indices is None else everything[indices]
+        samples = np.atleast_1d(np.asarray(indices))
+        if samples.size and not np.issubdtype(samples.dtype, np.integer):
+            raise InvalidInputError(f"sample numbers must be integers, got {samples.dtype}")
+        _check_range("sample", samples, self.grid.samples)
+        return samples.astype(np.int64)
+
+    def _decoded(self, group: int, parts: Iterable[int]) -> _DecodedGroup:
+        with self._lock:
+            if group not in self._groups:
+                self._groups[group] = self._make_room(group)
+            self._groups.move_to_end(group)
+            decoded = self._groups[group]
+            for part in parts:
+                if part not in decoded.parts:
+                    self._decode_block(self.grid.block(group, part), decoded)
+                    decoded.parts.add(part)
+            return decoded
+
+    def _make_room(self, group: int) -> _DecodedGroup:
+        views = len(self.grid.block(group, 0).views)
+        shape = (views, self.grid.samples)
+        widths = len(self.manifest.parameters), self.manifest.classes.num_teacher
+        needed = 4 * views * self.grid.samples * sum(widths)
+        while (
+            self._groups and needed + sum(g.num_bytes for g in self._groups.values()) > self._memory
+        ):
+            self._groups.popitem(last=False)
+        make = _mapped if needed > self._memory else _in_memory
+        return _DecodedGroup(make((*shape, widths[0])), make((*shape, widths[1])))
+
+    def _decode_block(self, block: Block, decoded: _DecodedGroup) -> None:
+        rows = slice(block.samples.start, block.samples.stop)
+        encoding = find_encoding(self.manifest.plan.encoding)
+        decoded.logits_GSC[:, rows] = encoding.from_stored(self._decode_shard("logits", block))
+        if self.manifest.parameters:
+            decoded.parameters_GSP[:, rows] = self._decode_shard("params", block)
+
+    def _decode_shard(self, array: str, block: Block) -> AnyArray:
+        key = block.shard_key(array)
+        digests = self.entry(block).files
+        where = f"{block} of {self._where}: {key}"
+        if key not in digests:
+            raise IntegrityError(f"{where} is not listed in its ledger entry; {self.remedy}")
+        values = decode_files(
+            self._checked(f"{array}/{ROOT_KEY}", self.header.files),
+            {key.removeprefix(f"{array}/"): self._checked(key, digests, where=where)},
+            (block.views, block.samples),
+            where=where,
+            remedy=self.remedy,
+        )
+        if not np.isfinite(values).all():
+            raise IntegrityError(f"{where} lacks a chunk or holds NaN; {self.remedy}")
+        return values
+
+    def _checked(self, key: str, digests: dict[str, FileDigest], *, where: str = "") -> bytes:
+        where = where or f"{self._where}/{key}"
+        try:
+            data = self._storage.read(key)
+        except NotFoundError as error:
+            raise IntegrityError(f"{where} is missing; {self.remedy}") from error
+        digests[key].check(data, where=where, remedy=self.remedy)
+        return data
+
+    def has_array(self, name: str) -> bool:
+        """Whether the recording keeps this static array, such as `samples/points`."""
+        return f"{name}/{ROOT_KEY}" in self.header.files
+
+    def array(self, name: str) -> AnyArray:
+        """A static array, whole.
+
+        Raises:
+            NotFoundError: The recording does not keep it.
+            IntegrityError: A file is missing or damaged.
+        """
+        if not self.has_array(name):
+            raise NotFoundError(f"{self._where} keeps no {name}")
+        keys = [key for key in self.header.files if key.startswith(f"{name}/")]
+        files = {k.removeprefix(f"{name}/"): self._checked(k, self.header.files) for k in keys}
+        metadata = files.pop(ROOT_KEY)
+        return decode_files(metadata, files, where=f"{self._where}/{name}", remedy=self.remedy)
+
+    def sample_names(self) -> tuple[str, ...] | None:
+        """Names of the samples, None where the data had none."""
+        name = "samples/name"
+        return text_of_fixed_width(self.array(name)) if self.has_array(name) else None
+
+    def proof(self) -> ProofRecords:
+        """The proof records."""
+        return ProofRecords(
+            views_M=self.array("proof/view"),
+            samples_M=self.array("proof/sample"),
+            logits_MC=self.array("proof/logits"),
+            fingerprints_MF=self.array("proof/fingerprint"),
+        )
+
+
+def _check_range(noun: str, numbers: npt.NDArray[Any], count: int) -> None:
+    wrong = numbers[(numbers < 0) | (numbers >= count)]
+    if wrong.size:
+        raise InvalidInputError(f"{noun} must be from 0 to {count - 1}, got {wrong.flat[0]}")
+
+
+def _in_memory(shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    return np.empty(shape, dtype=np.float32)
+
+
+def _mapped(shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    if 0 in shape:
+        return _in_memory(shape)
+    with tempfile.TemporaryFile(prefix="kdrec-") as file:  # the mapping outlives the name
+        return np.memmap(file, dtype=np.float32, mode="w+", shape=shape)

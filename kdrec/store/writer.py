@@ -1,0 +1,195 @@
+"""Writing a recording: begin it, commit block after block, seal it.
+
+Order is everything: the header files, then `ledger/header.json`, then `zarr.json` (from then on the
+recording exists); the shards of a block, then its ledger entry (from then on the block exists).
+Killed anywhere, the next process finds a prefix of that order and goes on.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from kdrec.errors import AlreadyExistsError, ConflictError, IncompleteError, NotFoundError
+from kdrec.store.arrays import create_hierarchy, encode_shard, record_arrays
+from kdrec.store.contents import ProofRecords, SampleContents, static_contents
+from kdrec.store.encodings import Logits, beyond_bound, find_encoding
+from kdrec.store.ledger import (
+    HEADER_KEY,
+    SEAL_KEY,
+    Correct,
+    FileDigest,
+    LedgerEntry,
+    Seal,
+    digest_files,
+)
+from kdrec.store.manifest import Manifest, parse_group
+from kdrec.store.plan import Block, BlockGrid, Plan
+from kdrec.store.storage import Storage
+
+ROOT_KEY = "zarr.json"
+_OWN_FOLDERS = ("params/", "logits/", "samples/", "proof/", "ledger/")
+_REMEDY = "delete the recording and record it again"
+
+
+def find_manifest(storage: Storage, *, where: str) -> Manifest | None:
+    """The manifest of the recording that lies there, None if there is none yet."""
+    try:
+        return parse_group(storage.read(ROOT_KEY), where=where)
+    except NotFoundError:
+        return None
+
+
+def check_same_plan(recorded: Plan, wanted: Plan, *, where: str) -> None:
+    """Whether a recording may be continued.
+
+    Raises:
+        ConflictError: It has another plan; shows what differs.
+    """
+    if recorded != wanted:
+        differences = "; ".join(recorded.differences(wanted))
+        raise ConflictError(
+            f"{where} was recorded under another plan ({differences}); "
+            "give the same arguments to continue it, or another name to record anew"
+        )
+
+
+class RecordingWriter:
+    """The one who writes a recording; hold its lock.
+
+    Args:
+        storage: Where it lies, or shall.
+        where: Its name, for errors.
+    """
+
+    def __init__(self, storage: Storage, *, where: str) -> None:
+        self._storage = storage
+        self._where = where
+        self._metadata: dict[str, bytes] = {}
+        self._header = ""
+        self._manifest: Manifest | None = None
+
+    @property
+    def manifest(self) -> Manifest:
+        """The manifest of what is written."""
+        assert self._manifest is not None, "begin or resume first"
+        return self._manifest
+
+    def begin(self, manifest: Manifest, samples: SampleContents, proof: ProofRecords) -> None:
+        """Write everything that comes before the first block.
+
+        Raises:
+            AlreadyExistsError: Something else lies there.
+        """
+        self._clear_unfinished_beginning()
+        specs, values = static_contents(samples, proof)
+        records = record_arrays(
+            manifest.plan,
+            parameters=len(manifest.parameters),
+            classes=manifest.classes.num_teacher,
+        )
+        attributes = {"kdrec": manifest.model_dump(mode="json")}
+        files = create_hierarchy(attributes, [*records, *specs], values)
+        for key in sorted(files.keys() - {ROOT_KEY}):
+            self._storage.write(key, files[key])
+        header = LedgerEntry(block="header", files=digest_files(files))
+        self._storage.write(HEADER_KEY, header.to_bytes())
+        self._storage.write(ROOT_KEY, files[ROOT_KEY])
+        self.resume(manifest)
+
+    def resume(self, manifest: Manifest) -> None:
+        """Continue a recording that was begun."""
+        self._manifest = manifest
+        self._header = self._entry(HEADER_KEY).digest
+        names = ["params", "logits"] if manifest.parameters else ["logits"]
+        self._metadata = {name: self._storage.read(f"{name}/{ROOT_KEY}") for name in names}
+
+    def committed(self) -> dict[str, LedgerEntry]:
+        """The ledger entries of the blocks that are there, by block name.
+
+        Raises:
+            IntegrityError: An entry is damaged.
+        """
+        entries: dict[str, LedgerEntry] = {}
+        for key in self._storage.keys("ledger/"):
+            if key != HEADER_KEY:
+                entry = self._entry(key)
+                entries[entry.block] = entry
+        return entries
+
+    def commit(
+        self,
+        block: Block,
+        parameters_GSP: npt.NDArray[np.float32],
+        logits_GSC: Logits,
+        *,
+        correct: Correct | None,
+    ) -> LedgerEntry:
+        """Write the shards of a block, then its ledger entry.
+
+        Args:
+            block: Of the plan.
+            parameters_GSP: Of its views and samples, on their grid.
+            logits_GSC: As the teacher gave them.
+            correct: The teacher's score on this block.
+
+        Raises:
+            InvalidInputError: The encoding cannot keep a logit within its bound.
+            StorageError: The disk refuses; nothing of the block is committed.
+        """
+        encoding = find_encoding(self.manifest.plan.encoding)
+        stored = encoding.to_stored(logits_GSC)
+        decoded = encoding.from_stored(stored)
+        assert not beyond_bound(logits_GSC, decoded, self.manifest.bound).any(), encoding.name
+        values: Mapping[str, npt.NDArray[np.generic]] = {"params": parameters_GSP, "logits": stored}
+        files = {
+            block.shard_key(name): encode_shard(
+                metadata, (block.views, block.samples), values[name]
+            )
+            for name, metadata in self._metadata.items()
+        }
+        for key, data in files.items():
+            self._storage.write(key, data)
+        entry = LedgerEntry(
+            block=block.name, recording=self._header, files=digest_files(files), correct=correct
+        )
+        self._storage.write(block.ledger_key, entry.to_bytes())
+        return entry
+
+    def seal(self) -> Seal:
+        """Write the seal over all files; the recording is finished.
+
+        Raises:
+            IncompleteError: A block is missing.
+        """
+        entries = self.committed()
+        missing = [b for b in BlockGrid.of(self.manifest.plan) if b.name not in entries]
+        if missing:
+            raise IncompleteError(
+                f"{self._where} lacks {len(missing)} blocks, the first is {missing[0]}; "
+                "run the same kdrec record again"
+            )
+        files = dict(self._entry(HEADER_KEY).files)
+        for entry in entries.values():
+            files |= entry.files
+        for key in self._storage.keys("ledger/"):
+            files[key] = FileDigest.of(self._storage.read(key))
+        seal = Seal(files=files)
+        self._storage.write(SEAL_KEY, seal.to_bytes())
+        return seal
+
+    def _entry(self, key: str) -> LedgerEntry:
+        where = f"{self._where}/{key}"
+        return LedgerEntry.from_bytes(self._storage.read(key), where=where, remedy=_REMEDY)
+
+    def _clear_unfinished_beginning(self) -> None:
+        """What a process killed while beginning left; anything else is not ours to remove."""
+        keys = list(self._storage.keys())
+        foreign = [key for key in keys if not key.startswith(_OWN_FOLDERS)]
+        if foreign:
+            raise AlreadyExistsError(
+                f"{self._where} exists and holds {foreign[0]!r}, which is not kdrec's; "
+                "give the recording another name"
+            )
+        for key in keys:
+            self._storage.delete(key)

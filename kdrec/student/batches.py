@@ -1,0 +1,150 @@
+"""What a training loop takes its batches from: a recording, or a teacher that is there itself.
+
+Shape letters: B batch, N points, D channels, C classes of the data.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from kdrec import rng
+
+Indices: TypeAlias = npt.NDArray[np.int64]
+
+_ORDER_STREAM = 0x5D00
+
+
+class RecordedBatch(NamedTuple):
+    """Samples of one view, stacked.
+
+    Attributes:
+        points: As the teacher saw them, (B, N, D) float32.
+        teacher_logits: Of the data's classes, (B, C) float32.
+        label: (B,) int64; (B, 0) where the data have no labels, so that nothing passes for one.
+        index: Sample numbers, (B,) int64.
+    """
+
+    points: Tensor
+    teacher_logits: Tensor
+    label: Tensor
+    index: Tensor
+
+    def to(self, device: Any) -> "RecordedBatch":
+        """The batch on a device."""
+        return RecordedBatch(*(tensor.to(device, non_blocking=True) for tensor in self))
+
+
+class SourceDescription(BaseModel):
+    """What a student is trained from; kept with its weights.
+
+    Attributes:
+        header: Digest of the recording's header, which plan, samples and proof records determine.
+        identity: The recording's name among all; None while it is recorded.
+        num_classes: C.
+        class_names: Of the data, where they have names.
+        channels: Columns of a point.
+        labelled: Whether the samples have labels.
+        normalized: Whether the views are centred and scaled, so that test data must be too.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    header: str
+    identity: str | None = None
+    num_classes: int
+    class_names: tuple[str, ...] | None = None
+    channels: tuple[str, ...]
+    labelled: bool = True
+    normalized: bool = False
+
+
+class BatchSource(Protocol):
+    """Gives the batches of an epoch; `RecordedViews` is one."""
+
+    @property
+    def description(self) -> SourceDescription:
+        """What it is, as far as a student trained from it depends on it."""
+
+    def __len__(self) -> int:
+        """Number of samples."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Give the batches of this epoch from now on."""
+
+    def batch(self, indices: npt.ArrayLike) -> RecordedBatch:
+        """Some samples of the epoch, in this order."""
+
+
+class ShuffledBatches(Sampler[Indices]):
+    """Every sample once an epoch, in an order that seed and epoch alone determine.
+
+    No generator's state is read or kept, so that an epoch is the same whether or not those before
+    it ran in this process. A last batch of one sample joins the one before it, because batch
+    normalisation cannot train on a single sample.
+
+    Args:
+        num_samples: To shuffle.
+        batch_size: Samples of a batch; the last one has what is left.
+        seed: From 0 to 2^64 - 1.
+    """
+
+    def __init__(self, num_samples: int, batch_size: int, *, seed: int) -> None:
+        self._num_samples = num_samples
+        self._batch_size = batch_size
+        self._seed = seed
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Give the order of this epoch from now on."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self._starts())
+
+    def __iter__(self) -> Iterator[Indices]:
+        words = rng.words(
+            self._seed,
+            view=self._epoch,
+            stream=_ORDER_STREAM,
+            samples_B=[0],
+            num_words=self._num_samples,
+        )
+        yield from np.split(rng.permutation(words)[0], self._starts()[1:])
+
+    def _starts(self) -> list[int]:
+        starts = list(range(0, self._num_samples, self._batch_size))
+        lone = self._num_samples - starts[-1] == 1 < self._batch_size
+        return starts[:-1] if lone and len(starts) > 1 else starts
+
+
+class _WholeBatches(Dataset[RecordedBatch]):
+    """A source as torch's loader wants it: an item is a batch."""
+
+    def __init__(self, source: BatchSource) -> None:
+        self._source = source
+
+    def __getitem__(self, indices: Sequence[int]) -> RecordedBatch:
+        return self._source.batch(indices)
+
+
+def make_loader(
+    source: BatchSource, order: ShuffledBatches, *, num_workers: int, pin_memory: bool
+) -> DataLoader[RecordedBatch]:
+    """A loader of whole batches; with workers, they stay from epoch to epoch."""
+    # Without a generator of its own a loader draws seeds for its workers from the global one, once
+    # in the life of the workers: dropout would then differ after a resume.
+    return DataLoader(
+        _WholeBatches(source),
+        batch_size=None,
+        sampler=order,
+        num_workers=num_workers,
+        persistent_workers=num_workers > 0,
+        pin_memory=pin_memory,
+        generator=torch.Generator(),
+    )

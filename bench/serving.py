@@ -58,9 +58,7 @@ def main() -> None:
                 remote = RecordedViews(open_recording(url, cache=Path(folder) / f"cache{run}"))
                 remote_first = time.perf_counter() - started + _epoch(remote, 0, options.batch)
                 first.append((local_first, remote_first))
-                later.append(
-                    (_epoch(local, 1, options.batch), _epoch(remote, 1, options.batch))
-                )
+                later.append((_epoch(local, 1, options.batch), _epoch(remote, 1, options.batch)))
         finally:
             service.stop()
             thread.join()

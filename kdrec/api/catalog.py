@@ -58,6 +58,7 @@ class Catalog:
         folder = self._folder(address.name)
         recording = self._opened.get(address.name)
         if recording is None or not recording.is_current(folder):
+            folder.check_contained()
             recording = self._opened[address.name] = ServedRecording(folder)
         if address.identity not in (None, recording.identity):
             raise NotFoundError(_other_identity(address, recording.identity))
@@ -69,11 +70,6 @@ class Catalog:
         if path is None:
             self.check_readable()
             raise NotFoundError(f"no recording {name}; /v1/recordings lists those there are")
-        if not path.resolve().is_relative_to(self._root):
-            raise NotFoundError(
-                f"recording {name} is a link out of the folder that is served; "
-                "put it there itself, or serve the folder it is in"
-            )
         return ServedFolder(path, name=name, within=self._root)
 
     def _places(self, name: str) -> list[Path]:

@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from kdrec.errors import KdrecError, NotFoundError, StorageError
+from kdrec.errors import IntegrityError, KdrecError, NotFoundError, StorageError
 from kdrec.store import LocalStorage
 
 
@@ -25,13 +25,13 @@ class ServedFolder:
     Args:
         path: The folder.
         name: Of the recording, for errors.
-        within: Nothing outside this folder is read, whatever links and keys say.
+        within: Nothing outside this folder is read, whatever links and keys say; resolved.
     """
 
     def __init__(self, path: Path, *, name: str, within: Path) -> None:
         self.name = name
         self._path = path
-        self._within = within.resolve()
+        self._within = within
 
     def read(self, key: str) -> bytes:
         path = self._contained(key)
@@ -45,36 +45,49 @@ class ServedFolder:
             file.seek(part.start)
             return file.read(len(part))
 
+    def check_contained(self) -> None:
+        """Whether it lies where it may.
+
+        Raises:
+            NotFoundError: It is a link to elsewhere.
+        """
+        if not self._is_contained(Path(os.path.realpath(self._path))):
+            raise NotFoundError(
+                f"recording {self.name} leads out of the folder that is served; "
+                "put a copy in the place of the link"
+            )
+
     def keys(self, prefix: str = "") -> Iterator[str]:
         with self._named(prefix):
             yield from LocalStorage(self._path).keys(prefix)
 
     def signature(self, key: str) -> Signature | None:
         """None where there is no such file; a file that cannot be reached is an error."""
-        path = self._contained(key)
         try:
             with self._named(key):
-                return _signature(path.stat())
+                return _signature((self._path / key).stat())
         except NotFoundError:
             return None
 
     def signatures(self, folder: str) -> dict[str, Signature]:
         """Of the files directly in a folder, by key; none where there is no such folder."""
-        path = self._contained(folder)
         try:
-            with self._named(folder), os.scandir(path) as entries:
+            with self._named(folder), os.scandir(self._path / folder) as entries:
                 return dict(_visible_files(folder, entries))
         except NotFoundError:
             return {}
 
     def _contained(self, key: str) -> Path:
         real = Path(os.path.realpath(self._path / key))
-        if not real.is_relative_to(self._within):
-            raise NotFoundError(
+        if not self._is_contained(real):  # not "not found": a seal would pass for one to come
+            raise IntegrityError(
                 f"{key} of {self.name} leads out of the folder that is served; "
                 "put a copy in the place of the link"
             )
         return real
+
+    def _is_contained(self, real: Path) -> bool:
+        return real.is_relative_to(self._within)
 
     @contextmanager
     def _named(self, key: str) -> Iterator[None]:

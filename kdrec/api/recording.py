@@ -1,6 +1,5 @@
 """One recording as the service offers it: the files its ledger knows, and nothing else."""
 
-import copy
 import json
 from dataclasses import dataclass
 from typing import Self
@@ -67,18 +66,18 @@ class ServedRecording:
         self._folder = folder
         self._signatures = _signatures(folder)  # before reading, so that no change is overlooked
         self._reader = RecordingReader(folder, where=folder.name)
-        self._check_seal()
+        self._check_keys()
         self._entries: dict[str, _Entry] = {}
         self._ledger: tuple[dict[str, LedgerEntry], Document] | None = None
 
-    def _check_seal(self) -> None:
-        """An identity is promised never to change its bytes, so the seal must be of this header."""
-        seal = self._reader.seal
-        header = FileDigest.of(self._reader.header.to_bytes())
-        if seal is not None and seal.files.get(HEADER_KEY) != header:
-            raise IntegrityError(
-                f"{SEAL_KEY} of {self.name} is of another recording; {self._reader.remedy}"
-            )
+    def _check_keys(self) -> None:
+        """A ledger may come from anywhere, and its keys are joined to a path."""
+        for key in self._reader.header.files:
+            if not {"", ".", ".."}.isdisjoint(key.split("/")):
+                raise IntegrityError(
+                    f"{HEADER_KEY} of {self.name} lists {key!r}, which is no key of a recording; "
+                    f"{self._reader.remedy}"
+                )
 
     @property
     def name(self) -> str:
@@ -170,8 +169,7 @@ class ServedRecording:
     def _entry(self, block: Block, signature: Signature) -> LedgerEntry:
         known = self._entries.get(block.name)
         if known is None or known.signature != signature:
-            # A reader keeps the entries it has read, a copy of it begins without them.
-            entry = copy.copy(self._reader).entry(block)
+            entry = self._reader.read_entry(block)
             known = self._entries[block.name] = _Entry(signature, entry)
         return known.entry
 

@@ -30,7 +30,9 @@ def fingerprint_tolerance(points_BND: npt.NDArray[np.float32]) -> FloatArray:
     Rounding errors are as good as independent, so their sum grows with the root of their squares;
     eight times that is never reached by chance.
     """
-    return 8 * _ROUNDING * np.sqrt(np.square(_flat(points_BND)).sum(axis=1, keepdims=True))
+    squares_B1 = np.square(_flat(points_BND)).sum(axis=1, keepdims=True)
+    tolerance_B1: FloatArray = 8 * _ROUNDING * np.sqrt(squares_B1)
+    return tolerance_B1
 
 
 def _flat(points_BND: npt.NDArray[np.float32]) -> FloatArray:

@@ -2,9 +2,9 @@
 
 import sys
 import traceback
+from collections.abc import Callable
 from typing import Annotated
 
-import click
 import typer
 
 from kdrec.cli import demo, fetch, inspection, models, record, serve, train, verify
@@ -22,7 +22,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for name, function in {
+_COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo.demo,
     "record": record.record,
     "inspect": inspection.inspect,
@@ -31,8 +31,9 @@ for name, function in {
     "fetch": fetch.fetch,
     "train": train.train,
     "models": models.models,
-}.items():
-    app.command(name)(function)
+}
+for _name, _command in _COMMANDS.items():
+    app.command(_name)(_command)
 
 
 def _show_version(wanted: bool) -> None:
@@ -72,12 +73,9 @@ def _run(arguments: list[str]) -> int:
             raise
         message = f"{error.name} is not installed; run `pip install kdrec[{extra}]`"
         return _report(arguments, message, EXIT_WRONG_USE)
-    except click.UsageError as error:
-        command = error.ctx.command_path if error.ctx else "kdrec"
-        return _report(
-            arguments, f"{error.format_message()} See `{command} --help`.", EXIT_WRONG_USE
-        )
-    except (KeyboardInterrupt, click.Abort):
+    except typer.TyperException as error:
+        return _report(arguments, f"{error.format_message()} See --help.", EXIT_WRONG_USE)
+    except (KeyboardInterrupt, typer.Abort):
         return _report(arguments, "stopped; what was committed stays", EXIT_FAILED)
     return code if isinstance(code, int) else EXIT_DONE
 
@@ -87,5 +85,3 @@ def _report(arguments: list[str], message: str, exit_code: int) -> int:
         traceback.print_exc()
     say_error(message)
     return exit_code
-
-

@@ -13,7 +13,11 @@ def models(as_json: Json = False) -> None:
     from kdrec.models import build_model, count_parameters, list_models
 
     rows = [
-        (info.name, count_parameters(build_model(info.name, num_classes=_CLASSES)), info.description)
+        (
+            info.name,
+            count_parameters(build_model(info.name, num_classes=_CLASSES)),
+            info.description,
+        )
         for info in list_models()
     ]
     if as_json:

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 
 from kdrec.augment import format_augmentation, parse_augmentation
@@ -43,7 +42,7 @@ Config = Annotated[
 ]
 
 
-def read_config(context: click.Context, path: Path | None) -> Path | None:
+def read_config(context: typer.Context, path: Path | None) -> Path | None:
     """Make the values of a TOML file the defaults of this command.
 
     Raises:
@@ -95,9 +94,7 @@ def parse_views(text: str | None) -> range | None:
     return range(int(first), int(last))
 
 
-def load_like(
-    recorded: Any, source: str, arguments: list[str], split: str | None
-) -> SampleSet:
+def load_like(recorded: Any, source: str, arguments: list[str], split: str | None) -> SampleSet:
     """Samples preprocessed as those of a recording were.
 
     Args:

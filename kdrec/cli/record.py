@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from kdrec.augment import format_augmentation, parse_augmentation
-from kdrec.cli.options import Config, DataArguments, Json, Split
+from kdrec.cli.options import Config, Json
 from kdrec.cli.terminal import (
     Bar,
     describe_score,

@@ -15,7 +15,6 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
 
 from kdrec.store import Correct
 
@@ -39,7 +38,12 @@ def say_warning(message: str) -> None:
 
 
 def _escaped(message: str) -> str:
-    return " ".join(message.split()).replace("[", r"\[")
+    return _bracketed(" ".join(message.split()))
+
+
+def _bracketed(text: str) -> str:
+    """Brackets as they are, not as rich's markup."""
+    return text.replace("[", r"\[")
 
 
 def show_json(result: Mapping[str, Any]) -> None:
@@ -49,12 +53,10 @@ def show_json(result: Mapping[str, Any]) -> None:
 
 def show_rows(rows: Mapping[str, str]) -> None:
     """A result for people: names and values."""
-    table = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
+    width = max(map(len, rows))
     for name, value in rows.items():
-        table.add_row(name, value.replace("[", r"\["))
-    stdout.print(table)
+        # Never wrapped: an identity must stay one word, for eyes and for grep.
+        stdout.print(f"[bold]{name:{width}}[/]  {_bracketed(value)}", soft_wrap=True)
 
 
 class Bar:
@@ -69,7 +71,9 @@ class Bar:
         """Show how far it is."""
         speed = self._progress.tasks[self._task].speed
         rate = f"{speed:,.0f} {self._unit}/s" if speed and self._unit else ""
-        self._progress.update(self._task, completed=done, total=total, rate=f"{rate} {note}".strip())
+        self._progress.update(
+            self._task, completed=done, total=total, rate=f"{rate} {note}".strip()
+        )
 
 
 @contextmanager

@@ -18,13 +18,13 @@ def verify(
     recording: Annotated[Path, typer.Argument(help="Folder of a recording, whole or partial.")],
     check_bytes: Annotated[
         bool,
-        typer.Option("--bytes", help="Every file, every chunk, and the bound on the proof records."),
+        typer.Option(
+            "--bytes", help="Every file, every chunk, and the bound on the proof records."
+        ),
     ] = False,
     replay: Annotated[
         str | None,
-        typer.Option(
-            metavar="DATA", help="That this data set, replayed, is what the teacher saw."
-        ),
+        typer.Option(metavar="DATA", help="That this data set, replayed, is what the teacher saw."),
     ] = None,
     data_arg: DataArguments = [],  # noqa: B006 - typer copies it
     split: Split = None,

@@ -11,7 +11,7 @@ from kdrec.client.recording import Recording
 from kdrec.client.remote import RecordingSummary, RemoteStorage, fetch_summary
 from kdrec.client.transport import HttpTransport, Transport
 from kdrec.errors import AlreadyExistsError, InvalidInputError
-from kdrec.store import Block, LocalStorage, RecordingReader
+from kdrec.store import OWN_NAMES, Block, LocalStorage, RecordingReader
 
 CACHE_VARIABLE = "KDREC_CACHE"
 
@@ -122,8 +122,12 @@ def fetch(
 def _check_target(folder: Path) -> None:
     if folder.is_file():
         raise AlreadyExistsError(f"{folder} is a file; give the name of a folder")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / "ledger").is_dir():
-        raise AlreadyExistsError(f"{folder} exists and holds no recording; give another name")
+    foreign = {path.name for path in folder.iterdir()} - OWN_NAMES if folder.is_dir() else set()
+    if foreign:
+        raise AlreadyExistsError(
+            f"{folder} exists and holds {min(foreign)!r}, which is no part of a recording; "
+            "give another name"
+        )
 
 
 def _wanted(reader: RecordingReader, views: range | None) -> list[Block]:

@@ -50,6 +50,9 @@ def fetch_summary(transport: Transport) -> RecordingSummary:
 class RemoteStorage:
     """Files from a folder where they are there, else from the server into the folder.
 
+    A ledger entry enters the folder after the files it lists, and `zarr.json` after all others of
+    the header: stopped at any moment, the folder claims nothing that it lacks.
+
     Args:
         transport: Below it, `zarr/KEY` gives a file and `ledger` the list of blocks.
         folder: The partial recording.
@@ -60,33 +63,45 @@ class RemoteStorage:
         self._transport = transport
         self._folder = folder
         self._header = header
+        self._documents: dict[str, bytes] = {}
         self._digests: dict[str, FileDigest] = {}
+        self._lists: dict[str, str] = {}
+        self._awaited: dict[str, set[str]] = {}
         self._check_folder()
 
-    @property
-    def folder(self) -> LocalStorage:
-        """The partial recording."""
-        return self._folder
-
     def read(self, key: str) -> bytes:
-        if key == ROOT_KEY and ROOT_KEY not in self._digests:
-            self.read(HEADER_KEY)  # says what the root must be
         if key == SEAL_KEY or key.startswith("ledger/"):
             return self._read_document(key)
+        if key == ROOT_KEY and HEADER_KEY not in self._documents:
+            self._read_document(HEADER_KEY)  # says what the root must be
         if key not in self._digests:
             raise NotFoundError(f"no file {key} is listed by the ledger")
         return self._read_listed(key, self._digests[key])
 
     def keys(self, prefix: str = "") -> Iterator[str]:
         """Keys that can be read; of the blocks those that the server has committed."""
-        blocks = json.loads(self._transport.get("ledger"))["blocks"]
+        blocks = self._committed_blocks()
         known = {*self._digests, HEADER_KEY, *(f"ledger/{name}.json" for name in blocks)}
         yield from sorted(key for key in known if key.startswith(prefix))
+
+    def _committed_blocks(self) -> list[str]:
+        try:
+            return list(json.loads(self._transport.get("ledger"))["blocks"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ServiceError("the server's list of blocks cannot be read; try again") from error
 
     def _read_listed(self, key: str, digest: FileDigest) -> bytes:
         kept = self._kept(key)
         if kept is not None and FileDigest.of(kept) == digest:
             return kept
+        data = self._fetch_listed(key, digest)
+        if key != ROOT_KEY:
+            self._folder.write(key, data)
+            self._awaited[self._lists[key]].discard(key)
+            self._settle(self._lists[key])
+        return data
+
+    def _fetch_listed(self, key: str, digest: FileDigest) -> bytes:
         for attempt in range(_FETCH_TRIES):
             data = self._transport.get(f"zarr/{key}")
             try:
@@ -95,34 +110,56 @@ class RemoteStorage:
             except IntegrityError:
                 if attempt == _FETCH_TRIES - 1:
                     raise
-        self._folder.write(key, data)
         return data
 
     def _read_document(self, key: str) -> bytes:
+        if key not in self._documents:
+            data = self._kept_document(key) or self._transport.get(f"zarr/{key}")
+            self._register(key, data)
+        return self._documents[key]
+
+    def _kept_document(self, key: str) -> bytes | None:
+        """The folder's, unless it is damaged: then the server's takes its place."""
         kept = self._kept(key)
-        if kept is not None:
-            try:
-                self._register(key, kept)
-            except IntegrityError:
-                kept = None  # damaged on this disk: the server's copy replaces it
-        if kept is None:
-            kept = self._transport.get(f"zarr/{key}")
-            self._register(key, kept)
-            self._folder.write(key, kept)
+        try:
+            if kept is not None:
+                self._parse(key, kept)
+        except IntegrityError:
+            return None
         return kept
 
     def _register(self, key: str, data: bytes) -> None:
-        """Note the digests a document lists; refuse one of another recording."""
-        if key == SEAL_KEY:
-            Seal.from_bytes(data, where=key, remedy=_REMEDY)
+        """Note what a document lists; write it once all of that is here."""
+        document = self._parse(key, data)
+        self._documents[key] = data
+        if isinstance(document, Seal):
+            self._folder.write(key, data)
             return
+        self._digests |= document.files
+        self._lists |= dict.fromkeys(document.files, key)
+        listed = document.files.keys() - {ROOT_KEY}
+        self._awaited[key] = {file for file in listed if not self._folder.has(file)}
+        if not self._folder.has(key):
+            self._settle(key)
+
+    def _parse(self, key: str, data: bytes) -> LedgerEntry | Seal:
+        if key == SEAL_KEY:
+            return Seal.from_bytes(data, where=key, remedy=_REMEDY)
         entry = LedgerEntry.from_bytes(data, where=key, remedy=_REMEDY)
         if self._header != (entry.digest if key == HEADER_KEY else entry.recording):
             raise ConflictError(
                 f"{key} belongs to another recording: it was replaced under its name while it was "
                 "read; open it again"
             )
-        self._digests |= entry.files
+        return entry
+
+    def _settle(self, document: str) -> None:
+        """Write a document if all that it lists is here."""
+        if self._awaited[document]:
+            return
+        self._folder.write(document, self._documents[document])
+        if document == HEADER_KEY:
+            self._folder.write(ROOT_KEY, self._fetch_listed(ROOT_KEY, self._digests[ROOT_KEY]))
 
     def _kept(self, key: str) -> bytes | None:
         try:
@@ -134,9 +171,8 @@ class RemoteStorage:
         kept = self._kept(HEADER_KEY)
         if kept is None:
             return
-        entry = LedgerEntry.from_bytes(
-            kept, where=f"{self._folder.root}/{HEADER_KEY}", remedy="delete that folder"
-        )
+        where = f"{self._folder.root}/{HEADER_KEY}"
+        entry = LedgerEntry.from_bytes(kept, where=where, remedy="delete that folder")
         if entry.digest != self._header:
             raise ConflictError(
                 f"{self._folder.root} holds another recording (header {entry.digest[:12]}.., the "

@@ -5,6 +5,7 @@ A test can put any failure in its place; nothing of httpx leaks out.
 
 import os
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
@@ -97,6 +98,7 @@ class HttpTransport:
             self._client = httpx.Client(
                 headers=headers, timeout=self._timeout, follow_redirects=True
             )
+            weakref.finalize(self, self._client.close)
             self._process = os.getpid()
         return self._client
 
@@ -118,7 +120,10 @@ def _body(response: httpx.Response, url: str) -> bytes:
 def _problem(response: httpx.Response) -> Mapping[str, str]:
     if "json" not in response.headers.get("content-type", ""):
         return {}
-    found = response.json()
+    try:
+        found = response.json()
+    except ValueError:
+        return {}
     return found if isinstance(found, dict) else {}
 
 

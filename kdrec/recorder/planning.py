@@ -87,7 +87,7 @@ def make_plan(
         InvalidInputError: A value is out of range.
     """
     find_encoding(request.encoding)
-    request.augmentation.num_points(samples.points_SND.shape[1])
+    request.augmentation.num_points(samples.num_points)
     group = min(request.group, request.views)
     try:
         return Plan(
@@ -146,7 +146,7 @@ def _data_plan(samples: SampleSet, point_choice: PointChoice) -> DataPlan:
     return DataPlan(
         digest=identify(samples).digest,
         num_samples=len(samples),
-        num_points=samples.points_SND.shape[1],
+        num_points=samples.num_points,
         channels=samples.channels,
         point_choice=point_choice,
     )

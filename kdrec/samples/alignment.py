@@ -81,11 +81,14 @@ class _Comparison:
     def sketch_differences(self) -> npt.NDArray[np.float64]:
         """Greatest difference between the sketches of each sample."""
         difference = np.subtract(self.here.sketches, self.recorded.sketches, dtype=np.float64)
-        return np.abs(difference).max(axis=1)
+        greatest_S: npt.NDArray[np.float64] = np.abs(difference).max(axis=1)
+        return greatest_S
 
     def find_differing(self, tolerance: float) -> npt.NDArray[np.bool_]:
         """Which samples are not those recorded, as far as the tolerance goes."""
-        differing_S = np.any(self.recorded.digests != self.here.digests, axis=1)
+        differing_S: npt.NDArray[np.bool_] = np.any(
+            self.recorded.digests != self.here.digests, axis=1
+        )
         if tolerance > 0 and differing_S.any():
             differing_S &= ~(self.sketch_differences() <= tolerance)
         return differing_S
@@ -141,9 +144,7 @@ class _Comparison:
             )
         else:
             points_N3 = self.samples.points_SND[first, :, :3].astype(np.float64)
-            reason = explain(
-                self.recorded.sketches[first], self.here.sketches[first], points_N3
-            )
+            reason = explain(self.recorded.sketches[first], self.here.sketches[first], points_N3)
         count = f"{differing_S.sum()} of {len(differing_S)} samples differ"
         return f"{self._name(first)} is not the recorded one ({count}): {reason}"
 

@@ -1,8 +1,8 @@
 """Samples from a data set of the user's own Python code: `module:factory` or `file.py:factory`.
 
-The factory's result has a length and gives one sample by its number: `(points, label)`, a dictionary
-with `points`, `pos` or `xyz` and `label` or `y`, or points alone. Tensors are read through
-`numpy.asarray`; torch itself is not imported. Attribute `classes` or `class_names` names classes.
+The factory's result has a length and gives one sample by its number: `(points, label)`, a
+dictionary with `points`, `pos` or `xyz` and `label` or `y`, or points alone. Tensors are read
+through numpy; torch itself is not imported. Attribute `classes` or `class_names` names classes.
 
 Shape letters: S samples, N points, D channels.
 """
@@ -17,8 +17,8 @@ from kdrec.augment import default_channels
 from kdrec.errors import InvalidInputError
 from kdrec.factories import call_factory, is_factory
 from kdrec.samples.contents import AnyArray, Arguments, Contents
-from kdrec.samples.fields import LABEL_FIELDS
-from kdrec.samples.sample_set import Points, SampleSet
+from kdrec.samples.fields import LABEL_FIELDS, to_labels
+from kdrec.samples.sample_set import Labels, Points, SampleSet
 from kdrec.samples.split import Split
 
 _POINT_KEYS = ("points", "pos", "xyz")
@@ -115,7 +115,7 @@ def _check_shapes(points: Sequence[Points], source: str) -> None:
             )
 
 
-def _stack_labels(labels: Sequence[AnyArray | None], source: str) -> AnyArray | None:
+def _stack_labels(labels: Sequence[AnyArray | None], source: str) -> Labels | None:
     present = [label for label in labels if label is not None]
     if not present:
         return None
@@ -124,7 +124,7 @@ def _stack_labels(labels: Sequence[AnyArray | None], source: str) -> AnyArray | 
             raise InvalidInputError(
                 f"sample {sample} of {source} must have one number as its label, got {label}"
             )
-    return np.concatenate(present)
+    return to_labels(np.concatenate(present), source)
 
 
 def _class_names(dataset: Any) -> tuple[str, ...] | None:

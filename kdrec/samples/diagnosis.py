@@ -21,7 +21,7 @@ _SAME = 1e-5  # of the radius: centroids and radii of the same points in another
 
 @dataclass(frozen=True, slots=True)
 class _Cloud:
-    """A sketch by its parts, and its points as they are once centred and scaled."""
+    """A sketch by its parts."""
 
     centroid: FloatArray
     radius: float
@@ -33,8 +33,10 @@ class _Cloud:
         return cls(values[:3], float(values[3]), values[4:].reshape(-1, 3))
 
     @property
-    def shape_P3(self) -> FloatArray:
-        return (self.points_P3 - self.centroid) / (self.radius or 1.0)
+    def normalised(self) -> FloatArray:
+        """The points once centred and scaled."""
+        unit_P3: FloatArray = (self.points_P3 - self.centroid) / (self.radius or 1.0)
+        return unit_P3
 
 
 def explain(recorded_sketch: npt.ArrayLike, sketch: npt.ArrayLike, points_N3: FloatArray) -> str:
@@ -70,14 +72,14 @@ def _explain_frame(recorded: _Cloud, here: _Cloud) -> str | None:
         return None
     remedy = "normalise the points as the recording's data were"
     for axes, matrix in _axis_frames():
-        if not _agree(here.shape_P3, recorded.shape_P3 @ matrix.T):
+        if not _agree(here.normalised, recorded.normalised @ matrix.T):
             continue
         moved = _describe_move(recorded, here, matrix)
         if axes == "x, y, z":
             return f"{moved}; {remedy}"
         also = f", and {moved}" if moved else ""
         return f"its x, y, z are {axes} of the recording{also}; put the axes back"
-    if _agree(here.shape_P3 @ here.shape_P3.T, recorded.shape_P3 @ recorded.shape_P3.T):
+    if _agree(here.normalised @ here.normalised.T, recorded.normalised @ recorded.normalised.T):
         return f"it is the recorded cloud turned by some angle; {remedy}, without rotation"
     return None
 

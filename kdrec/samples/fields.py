@@ -10,7 +10,7 @@ import numpy as np
 from kdrec.augment import NORMAL, XYZ, default_channels
 from kdrec.errors import InvalidInputError
 from kdrec.samples.contents import AnyArray, Fields
-from kdrec.samples.sample_set import Points, SampleSet
+from kdrec.samples.sample_set import Labels, Points, SampleSet
 
 POINT_FIELDS = ("xyz", "points", "data")
 LABEL_FIELDS = ("label", "labels", "y")
@@ -44,7 +44,7 @@ def build_samples(fields: Fields, where: str) -> SampleSet:
     return SampleSet(
         points,
         channels,
-        labels_S=labels,
+        labels_S=None if labels is None else to_labels(labels, where),
         class_names=_read_texts(fields, CLASS_FIELDS, where),
         names=_read_texts(fields, _NAME_FIELDS, where),
     )
@@ -56,6 +56,32 @@ def decode(texts: AnyArray) -> tuple[str, ...]:
         text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
         for text in texts.reshape(-1).tolist()
     )
+
+
+def to_labels(labels: AnyArray, where: str) -> Labels:
+    """Labels of shape (S,) or (S, 1) as int64.
+
+    Raises:
+        InvalidInputError: Another shape, or no whole numbers.
+    """
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim != 1:
+        raise InvalidInputError(
+            f"labels of {where} must be one number a sample, got shape {labels.shape}"
+        )
+    if not _are_whole(labels):
+        raise InvalidInputError(
+            f"labels of {where} must be whole numbers from 0, got {labels.dtype} such as "
+            f"{labels[:1].tolist()}"
+        )
+    return labels.astype(np.int64)
+
+
+def _are_whole(values: AnyArray) -> bool:
+    if values.dtype.kind != "f":
+        return values.dtype.kind in "biu"
+    return bool(np.isfinite(values).all() and (values % 1 == 0).all())
 
 
 def find_field(fields: Sequence[str] | Fields, names: Sequence[str], where: str) -> str | None:
@@ -144,4 +170,4 @@ def _to_float(values: AnyArray, what: str) -> Points:
             f"{what} must be floating-point numbers or integers, got {values.dtype}"
         )
     with np.errstate(over="ignore"):  # becomes inf, which is refused with the number of the sample
-        return values.astype(np.float32, copy=False)
+        return np.ascontiguousarray(values, dtype=np.float32)

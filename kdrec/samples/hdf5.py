@@ -1,9 +1,9 @@
 """Samples from HDF5: one file, or a folder of them read as one in the order of their names.
 
-Two per-sample fields are made of the files' names: `file_name`, and `file`, which is `train`, `test`
-or `val` where a word of the name begins so (`ply_data_train0.h5`, `training_objectdataset.h5`), else
-the name without its ending. A folder that holds more than one of train, test and val is not read as
-one by accident: a split must say which samples are meant.
+Two per-sample fields are made of the files' names: `file_name`, and `file`, which is `train`,
+`test` or `val` where a word of the name begins so (`ply_data_train0.h5`,
+`training_objectdataset.h5`), else the name without its ending. A folder that holds more than one of
+train, test and val is not read as one by accident: a split must say which samples are meant.
 """
 
 import importlib

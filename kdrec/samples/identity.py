@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from kdrec.samples.sample_set import SampleSet
 
-DIGEST_BYTES = 16
-SKETCH_NUMBERS = 16
+DIGEST_SIZE = 16
+SKETCH_SIZE = 16
 
 Digests: TypeAlias = npt.NDArray[np.uint8]
 Sketches: TypeAlias = npt.NDArray[np.float32]
@@ -49,7 +49,13 @@ class SampleIdentity:
     def digest(self) -> str:
         """Over everything but the sketches, in order, in hexadecimal."""
         whole = hashlib.sha256()
-        header = [str(len(self)), str(self.num_points), *self.channels, "", *(self.class_names or ())]
+        header = [
+            str(len(self)),
+            str(self.num_points),
+            *self.channels,
+            "",
+            *(self.class_names or ()),
+        ]
         whole.update("\n".join(header).encode() + b"\0")
         whole.update(self.digests.tobytes())
         if self.labels_S is not None:
@@ -65,17 +71,17 @@ def identify(samples: SampleSet) -> SampleIdentity:
         labels_S=samples.labels_S,
         class_names=samples.class_names,
         channels=samples.channels,
-        num_points=samples.points_SND.shape[1],
+        num_points=samples.num_points,
     )
 
 
 def _digests(samples: SampleSet) -> Digests:
     header = "\n".join([str(samples.points_SND.shape[1]), *samples.channels]).encode() + b"\0"
     digests = b"".join(
-        hashlib.blake2b(header + cloud.astype("<f4").tobytes(), digest_size=DIGEST_BYTES).digest()
+        hashlib.blake2b(header + cloud.astype("<f4").tobytes(), digest_size=DIGEST_SIZE).digest()
         for cloud in samples.points_SND
     )
-    return np.frombuffer(digests, dtype=np.uint8).reshape(len(samples), DIGEST_BYTES)
+    return np.frombuffer(digests, dtype=np.uint8).reshape(len(samples), DIGEST_SIZE)
 
 
 def _sketches(points_SND: npt.NDArray[np.float32]) -> Sketches:

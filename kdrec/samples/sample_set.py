@@ -12,6 +12,7 @@ import numpy.typing as npt
 from kdrec.augment import check_channels
 from kdrec.errors import InvalidInputError
 
+Points: TypeAlias = npt.NDArray[np.float32]
 Labels: TypeAlias = npt.NDArray[np.int64]
 
 
@@ -46,6 +47,11 @@ class SampleSet:
 
     def __len__(self) -> int:
         return len(self.points_SND)
+
+    @property
+    def num_points(self) -> int:
+        """N."""
+        return int(self.points_SND.shape[1])
 
     def rows(self, index: npt.NDArray[Any]) -> "SampleSet":
         """Some of the samples, in the order of the index."""

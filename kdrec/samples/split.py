@@ -62,6 +62,8 @@ def split_rows(values_S: npt.NDArray[Any], split: Split) -> npt.NDArray[np.int64
 
 
 def _equals(values_S: npt.NDArray[Any], value: str) -> npt.NDArray[np.bool_]:
+    if values_S.dtype.kind == "S":
+        values_S = np.strings.decode(values_S, "utf-8", "replace")
     if values_S.dtype.kind not in "biuf":
         return np.asarray(values_S.astype(str) == value)
     text = _TRUTH.get(value.lower(), value) if values_S.dtype.kind == "b" else value

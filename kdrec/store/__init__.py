@@ -31,12 +31,13 @@ from kdrec.store.plan import (
 from kdrec.store.reader import RecordingReader
 from kdrec.store.storage import LocalStorage, ReadableStorage, Storage
 from kdrec.store.verify import TEACHER_SLACK, VerifyReport, verify_bytes
-from kdrec.store.writer import ROOT_KEY, RecordingWriter, check_same_plan, find_manifest
+from kdrec.store.writer import OWN_NAMES, ROOT_KEY, RecordingWriter, check_same_plan, find_manifest
 
 __all__ = [
     "ENCODINGS",
     "FORMAT_VERSION",
     "HEADER_KEY",
+    "OWN_NAMES",
     "ROOT_KEY",
     "SEAL_KEY",
     "TEACHER_SLACK",

@@ -115,6 +115,15 @@ class Seal(_Document):
 
     files: dict[str, FileDigest]
 
+    def check_header(self, header: LedgerEntry, *, where: str, remedy: str) -> None:
+        """Whether it is the seal of the recording that begins so.
+
+        Raises:
+            IntegrityError: It is another's.
+        """
+        if self.files.get(HEADER_KEY) != FileDigest.of(header.to_bytes()):
+            raise IntegrityError(f"{where} belongs to another recording; {remedy}")
+
 
 def digest_files(files: Mapping[str, bytes]) -> dict[str, FileDigest]:
     """Digests of several files."""

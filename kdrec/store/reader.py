@@ -113,7 +113,10 @@ class RecordingReader:
             data = self._storage.read(SEAL_KEY)
         except NotFoundError:
             return None
-        return Seal.from_bytes(data, where=f"{self._where}/{SEAL_KEY}", remedy=self.remedy)
+        where = f"{self._where}/{SEAL_KEY}"
+        seal = Seal.from_bytes(data, where=where, remedy=self.remedy)
+        seal.check_header(self.header, where=where, remedy=self.remedy)
+        return seal
 
     @property
     def where(self) -> str:
@@ -146,14 +149,18 @@ class RecordingReader:
         return sum((score for score in scores if score is not None), Correct())
 
     def entry(self, block: Block) -> LedgerEntry:
-        """The ledger entry of a block.
+        """The ledger entry of a block, kept once it was read.
 
         Raises:
             IncompleteError: The block is not recorded yet, or not in this copy.
             IntegrityError: The entry is damaged.
         """
-        if block.name in self._entries:
-            return self._entries[block.name]
+        if block.name not in self._entries:
+            self._entries[block.name] = self.read_entry(block)
+        return self._entries[block.name]
+
+    def read_entry(self, block: Block) -> LedgerEntry:
+        """The ledger entry of a block as it is now; raises as `entry` does."""
         try:
             data = self._storage.read(block.ledger_key)
         except NotFoundError as error:
@@ -163,7 +170,6 @@ class RecordingReader:
         entry = LedgerEntry.from_bytes(data, where=where, remedy=self.remedy)
         if entry.recording != self.header.digest or entry.block != block.name:
             raise IntegrityError(f"{where} belongs to another recording or block; {self.remedy}")
-        self._entries[block.name] = entry
         return entry
 
     def _why_absent(self, block: Block) -> str:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from kdrec.errors import NotFoundError, StorageError
+from kdrec.errors import IntegrityError, NotFoundError, StorageError
 
 _TEMPORARY = ".tmp"
 
@@ -52,12 +52,29 @@ class LocalStorage:
     def __init__(self, root: Path) -> None:
         self.root = root
 
+    def path(self, key: str) -> Path:
+        """The file of a key.
+
+        Raises:
+            IntegrityError: The key would lead out of the folder; a list of files that names it is
+                not one of kdrec's.
+        """
+        parts = key.split("/")
+        if "\\" in key or "\0" in key or any(part in ("", ".", "..") for part in parts):
+            raise IntegrityError(f"{key!r} is no key of a recording; do not trust where it is from")
+        return self.root / key
+
+    def has(self, key: str) -> bool:
+        """Whether the file is there."""
+        return self.path(key).is_file()
+
     def read(self, key: str) -> bytes:
-        with _translated(self.root / key):
-            return (self.root / key).read_bytes()
+        path = self.path(key)
+        with _translated(path):
+            return path.read_bytes()
 
     def write(self, key: str, data: bytes) -> None:
-        path = self.root / key
+        path = self.path(key)
         temporary = path.with_name(
             f".{path.name}.{os.getpid()}-{threading.get_ident()}{_TEMPORARY}"
         )
@@ -75,20 +92,31 @@ class LocalStorage:
             _flush_folders(path.parent, self.root)
 
     def delete(self, key: str) -> None:
-        with _translated(self.root / key):
-            (self.root / key).unlink(missing_ok=True)
+        path = self.path(key)
+        with _translated(path):
+            path.unlink(missing_ok=True)
 
     def keys(self, prefix: str = "") -> Iterator[str]:
         with _translated(self.root / prefix):
-            found = [p for p in (self.root / prefix).rglob("*") if p.is_file()]
-        finished = (p for p in found if not p.name.endswith(_TEMPORARY))
-        yield from sorted(p.relative_to(self.root).as_posix() for p in finished)
+            found = [
+                Path(folder, name).relative_to(self.root).as_posix()
+                for folder, _, names in os.walk(self.root / prefix, onerror=_raise_unless_absent)
+                for name in names
+                if not name.endswith(_TEMPORARY)
+            ]
+        yield from sorted(found)
 
     def remove_unfinished(self) -> None:
         """Remove the temporary files that a killed process left; call it holding the lock."""
         with _translated(self.root):
             for path in self.root.rglob(f".*{_TEMPORARY}"):
                 path.unlink(missing_ok=True)
+
+
+def _raise_unless_absent(error: OSError) -> None:
+    """A folder that is not there holds nothing; one that cannot be read is no such folder."""
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error
 
 
 def _flush_folders(folder: Path, root: Path) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from kdrec.errors import IntegrityError, KdrecError, NotFoundError
+from kdrec.errors import IncompleteError, IntegrityError, KdrecError, NotFoundError
 from kdrec.store.encodings import beyond_bound
 from kdrec.store.ledger import HEADER_KEY, SEAL_KEY, FileDigest
 from kdrec.store.plan import Block
@@ -67,7 +67,7 @@ def _check_block(
 ) -> dict[str, FileDigest]:
     try:
         storage.read(block.ledger_key)
-    except NotFoundError:
+    except (NotFoundError, IncompleteError):
         report.absent.append(block)
         return {}
     try:

@@ -28,7 +28,8 @@ from kdrec.store.plan import Block, BlockGrid, Plan
 from kdrec.store.storage import Storage
 
 ROOT_KEY = "zarr.json"
-_OWN_FOLDERS = ("params/", "logits/", "samples/", "proof/", "ledger/")
+OWN_NAMES = frozenset({"params", "logits", "samples", "proof", "ledger", ROOT_KEY, SEAL_KEY})
+"""All that lies directly in a recording's folder."""
 _REMEDY = "delete the recording and record it again"
 
 
@@ -185,7 +186,7 @@ class RecordingWriter:
     def _clear_unfinished_beginning(self) -> None:
         """What a process killed while beginning left; anything else is not ours to remove."""
         keys = list(self._storage.keys())
-        foreign = [key for key in keys if not key.startswith(_OWN_FOLDERS)]
+        foreign = [key for key in keys if key.partition("/")[0] not in OWN_NAMES]
         if foreign:
             raise AlreadyExistsError(
                 f"{self._where} exists and holds {foreign[0]!r}, which is not kdrec's; "

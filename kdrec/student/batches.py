@@ -33,7 +33,7 @@ class RecordedBatch(NamedTuple):
     points: Tensor
     teacher_logits: Tensor
     label: Tensor
-    index: Tensor
+    index: Tensor  # type: ignore[assignment]  # hides tuple.index, which no batch needs
 
     def to(self, device: Any) -> "RecordedBatch":
         """The batch on a device."""

@@ -110,7 +110,7 @@ def _predict(
     model: nn.Module, samples: SampleSet, batch_size: int, device: torch.device, normalize: bool
 ) -> npt.NDArray[np.int64]:
     least_classes = int(_labels(samples).max()) + 1
-    predicted = []
+    predicted: list[npt.NDArray[np.int64]] = []
     for start in range(0, len(samples.points_SND), batch_size):
         points_BND = torch.tensor(samples.points_SND[start : start + batch_size], device=device)
         if normalize:

@@ -38,13 +38,15 @@ def build_student(
         NotFoundError: No such file or module.
     """
     _check_arguments(arguments)
-    shape = {"num_classes": num_classes, "num_channels": num_channels}
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         if is_factory(student):
+            shape = {"num_classes": num_classes, "num_channels": num_channels}
             built = call_factory(student, {**shape, **arguments})
         else:
-            built = build_model(student, **shape, **arguments)
+            built = build_model(
+                student, num_classes=num_classes, num_channels=num_channels, **arguments
+            )
     if not isinstance(built, nn.Module):
         raise InvalidInputError(
             f"{student} gave a {type(built).__name__}; a student must be a torch.nn.Module that "
@@ -64,17 +66,15 @@ def check_logits(logits_BC: object, *, num_samples: int, num_classes: int | None
     Raises:
         InvalidInputError: It is something else.
     """
-    wanted = (num_samples, "classes" if num_classes is None else num_classes)
-    if not isinstance(logits_BC, Tensor):
-        found = type(logits_BC).__name__
-    elif logits_BC.ndim != 2 or len(logits_BC) != num_samples:
-        found = str(tuple(logits_BC.shape))
-    elif num_classes not in (None, logits_BC.shape[1]):
-        found = str(tuple(logits_BC.shape))
-    else:
-        return logits_BC
+    found = type(logits_BC).__name__
+    if isinstance(logits_BC, Tensor):
+        shape = tuple(logits_BC.shape)
+        found = str(shape)
+        if len(shape) == 2 and shape[0] == num_samples and num_classes in (None, shape[1]):
+            return logits_BC
+    wanted = "classes" if num_classes is None else num_classes
     raise InvalidInputError(
-        f"a student must return logits of shape ({wanted[0]}, {wanted[1]}), got {found}"
+        f"a student must return logits of shape ({num_samples}, {wanted}), got {found}"
     )
 
 

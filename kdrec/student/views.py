@@ -4,7 +4,7 @@ Shape letters: S samples, B batch, N points, D channels, C classes of the data.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, SupportsIndex, overload
+from typing import NamedTuple, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +32,7 @@ class RecordedSample(NamedTuple):
     points: Tensor
     teacher_logits: Tensor
     label: Tensor
-    index: Tensor
+    index: Tensor  # type: ignore[assignment]  # hides tuple.index, which no batch needs
 
 
 class RecordedViews(Dataset[RecordedSample | RecordedBatch]):
@@ -72,7 +72,8 @@ class RecordedViews(Dataset[RecordedSample | RecordedBatch]):
         self._points_SND = _as_tensor(samples.points_SND)
         self._labels_S = _labels(samples, self._description)
         _check_count(len(self._points_SND), recording)
-        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+        self._epoch = torch.zeros((), dtype=torch.int64)
+        self._epoch.share_memory_()  # type: ignore[no-untyped-call]
 
     def __repr__(self) -> str:
         return f"<RecordedViews of {self._recording!r}, view {self.view}>"
@@ -125,7 +126,7 @@ class RecordedViews(Dataset[RecordedSample | RecordedBatch]):
         return len(self._points_SND)
 
     @overload
-    def __getitem__(self, index: SupportsIndex) -> RecordedSample: ...
+    def __getitem__(self, index: int) -> RecordedSample: ...
     @overload
     def __getitem__(
         self, index: Sequence[int] | npt.NDArray[np.integer] | Tensor

@@ -10,7 +10,7 @@ from kdrec.errors import StorageError
 from kdrec.store import Storage
 
 
-class ProcessKilled(BaseException):  # noqa: N818 - not an error: nothing may catch it
+class ProcessKilled(BaseException):
     """Stands for `kill -9` inside a test: no `except Exception` sees it."""
 
 

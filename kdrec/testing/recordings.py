@@ -87,7 +87,7 @@ def make_recording(
     samples: SampleSet | None = None,
     *,
     plan: Plan | None = None,
-    num_classes: int = 10,
+    num_classes: int = 12,
     storage: Storage | None = None,
     blocks: int | None = None,
 ) -> npt.NDArray[np.float32]:
@@ -137,7 +137,5 @@ def _contents(plan: Plan, samples: SampleSet) -> SampleContents:
 def _proof(plan: Plan, samples: SampleSet, logits_VSC: npt.NDArray[np.float32]) -> ProofRecords:
     views_M, samples_M = np.array([0, plan.views - 1]), np.array([0, len(samples) - 1])
     drawn = plan.augmentation.draw(plan.seed, views=views_M, samples_B=samples_M)
-    seen = plan.augmentation.apply(
-        samples.points_SND[samples_M], drawn, channels=samples.channels
-    )
+    seen = plan.augmentation.apply(samples.points_SND[samples_M], drawn, channels=samples.channels)
     return ProofRecords(views_M, samples_M, logits_VSC[views_M, samples_M], fingerprint(seen))

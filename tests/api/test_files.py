@@ -4,8 +4,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from kdrec.errors import ErrorKind
+from kdrec.api.catalog import Catalog
+from kdrec.api.names import RecordingAddress
+from kdrec.api.recording import ServedRecording
+from kdrec.errors import ErrorKind, IncompleteError, IntegrityError, NotFoundError
 from kdrec.store import LocalStorage, RecordingReader, Seal
 
 Ask = Callable[..., httpx.Response]
@@ -176,6 +181,25 @@ def test_only_keys_that_the_ledger_knows_are_found(root: Path, ask: Ask, key: st
     assert (answer.status_code, answer.json()["kind"]) == (404, ErrorKind.NOT_FOUND)
 
 
+@pytest.fixture(scope="session")
+def known(finished: Path) -> tuple[ServedRecording, set[str]]:
+    recording = Catalog(finished).find(RecordingAddress("mn"))
+    return recording, set(LocalStorage(finished / "mn.zarr").keys())
+
+
+_parts = st.sampled_from(["logits", "c", "0", "1", "2", "..", ".", "", "zarr.json", "ledger", "/"])
+
+
+@given(st.one_of(st.text(max_size=20), st.lists(_parts, max_size=5).map("/".join)))
+def test_no_key_finds_what_is_not_listed(known: tuple[ServedRecording, set[str]], key: str) -> None:
+    recording, keys = known
+    if key in keys:
+        assert recording.file(key).digest.size > 0
+    else:
+        with pytest.raises((NotFoundError, IncompleteError)):
+            recording.file(key)
+
+
 def test_what_is_not_recorded_yet_is_incomplete(tmp_path: Path, record: Record, ask: Ask) -> None:
     record(tmp_path / "run.zarr", blocks=2)
     for key, kind in (
@@ -225,10 +249,6 @@ def test_a_shard_of_another_size_is_damage(
 
 
 def test_a_file_that_is_cut_off_while_it_is_read_is_damage(root: Path) -> None:
-    from kdrec.api.catalog import Catalog
-    from kdrec.api.names import RecordingAddress
-    from kdrec.errors import IntegrityError
-
     recording = Catalog(root).find(RecordingAddress("mn"))
     file = recording.file(SHARD)
     (root / "mn.zarr" / SHARD).write_bytes(b"short")
@@ -236,7 +256,7 @@ def test_a_file_that_is_cut_off_while_it_is_read_is_damage(root: Path) -> None:
         recording.read(file, range(file.digest.size))
 
 
-def test_a_shard_that_cannot_be_read_is_no_absent_one(root: Path, ask: Ask) -> None:
+def test_a_file_that_cannot_be_read_is_no_absent_one(root: Path, ask: Ask) -> None:
     path = root / "mn.zarr" / "ledger" / "header.json"
     data = path.read_bytes()
     path.unlink()

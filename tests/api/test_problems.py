@@ -1,3 +1,4 @@
+import asyncio
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -35,8 +36,6 @@ async def answer_of(error: Exception) -> httpx.Response:
 
 @pytest.fixture
 def answer() -> Callable[[Exception], httpx.Response]:
-    import asyncio
-
     return lambda error: asyncio.run(answer_of(error))
 
 

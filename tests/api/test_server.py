@@ -1,11 +1,14 @@
+import os
 import re
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from pathlib import Path
 
 import httpx
@@ -107,23 +110,45 @@ def test_an_address_of_another_machine_cannot_be_used(finished: Path) -> None:
         serve(settings)
 
 
-def test_an_answer_under_way_is_finished_before_it_stops(finished: Path) -> None:
+def test_an_answer_under_way_is_finished_before_it_stops(root: Path) -> None:
+    """The seal is a pipe here: who reads it waits for us to write it."""
+    path = root / "mn.zarr" / "seal.json"
+    seal = path.read_bytes()
+    path.unlink()
+    os.mkfifo(path)
     ready = threading.Event()
-    settings = ServiceSettings(root=finished, port=0)
-    with closing(BoundService(settings, on_ready=lambda _: ready.set())) as service:
-        thread = threading.Thread(target=service.run)
-        thread.start()
+    settings = ServiceSettings(root=root, port=0)
+    with (
+        closing(BoundService(settings, on_ready=lambda _: ready.set())) as service,
+        ThreadPoolExecutor() as threads,
+    ):
+        running = threads.submit(service.run)
         assert ready.wait(10)
-        answers: list[httpx.Response] = []
-        asking = threading.Thread(
-            target=lambda: answers.append(httpx.get(f"{service.url}/v1/recordings/mn/ledger"))
-        )
-        asking.start()
-        asking.join(10)
+        asking = threads.submit(httpx.get, f"{service.url}/v1/recordings/mn")
+        pipe = _until(lambda: os.open(path, os.O_WRONLY | os.O_NONBLOCK))
         service.stop()
-        thread.join(10)
-    assert not thread.is_alive()
-    assert answers[0].status_code == 200
+        _until(lambda: _refuses_connections(service.url))
+        assert not asking.done()
+        os.write(pipe, seal)
+        os.close(pipe)
+        assert asking.result(10).json()["sealed"] is True
+        running.result(10)
+
+
+def _until(attempt: Callable[[], int]) -> int:
+    for _ in range(500):
+        with suppress(OSError):
+            return attempt()
+        time.sleep(0.02)
+    raise TimeoutError
+
+
+def _refuses_connections(url: str) -> int:
+    try:
+        httpx.get(f"{url}/healthz", timeout=1)
+    except httpx.ConnectError:
+        return 0
+    raise ConnectionError
 
 
 def _has_ipv6_loopback() -> bool:

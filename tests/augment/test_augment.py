@@ -58,9 +58,7 @@ def test_parameters_do_not_depend_on_the_company(samples: list[int], view: int, 
         np.testing.assert_array_equal(together.values_BP[row], alone.values_BP[0])
 
 
-@given(
-    low=st.floats(-8, 8), width=st.floats(0, 8), name=st.sampled_from(["translate", "rotate_y"])
-)
+@given(low=st.floats(-8, 8), width=st.floats(0, 8), name=st.sampled_from(["translate", "rotate_y"]))
 def test_parameters_lie_on_their_grid_and_in_their_range(
     low: float, width: float, name: str
 ) -> None:

@@ -45,4 +45,6 @@ def test_a_signpost_at_the_root_leads_to_its_part(part: str) -> None:
 def test_nothing_names_the_signposts_as_a_package() -> None:
     for path in (ROOT / "kdrec").rglob("*.py"):
         for line in path.read_text().splitlines():
-            assert not line.startswith(tuple(f"from {p}" for p in ("recorder", "store", "api", "cli")))
+            assert not line.startswith(
+                tuple(f"from {p}" for p in ("recorder", "store", "api", "cli"))
+            )

@@ -1,0 +1,161 @@
+"""A student on the record is the student beside the live teacher, bit for bit.
+
+Shape letters: B batch, N points, D channels, C classes.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+from kdrec.augment import parse_augmentation
+from kdrec.client import open_recording
+from kdrec.errors import ConflictError
+from kdrec.models import build_model
+from kdrec.recorder import RecordRequest, Teacher, TeacherOptions, TeacherPass, load_teacher, record
+from kdrec.samples import SampleSet, make_shapes
+from kdrec.store import BlockGrid, Plan
+from kdrec.student import RecordedBatch, RecordedViews, SourceDescription, TrainSettings, train
+
+VIEWS, EPOCHS = 3, 4
+
+
+class Silent:
+    def on_probe(self, report: object, score: object) -> None: ...
+    def on_wait(self) -> None: ...
+    def on_progress(self, progress: object) -> None: ...
+
+
+class LiveViews:
+    """Batches whose logits a teacher computes when they are asked for.
+
+    `recorder_batches` asks it in the recorder's batches (same rows, order, shape) and picks the
+    student's rows from them; otherwise in the student's own batches.
+    """
+
+    def __init__(
+        self, teacher: Teacher, samples: SampleSet, plan: Plan, source: SourceDescription,
+        *, recorder_batches: bool,
+    ) -> None:  # fmt: skip
+        self._pass = TeacherPass.under(plan, teacher, samples)
+        self._plan = plan
+        self._samples = samples
+        self._recorder_batches = recorder_batches
+        self._view = 0
+        self._whole_SC: npt.NDArray[np.float32] | None = None
+        self.description = source
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def set_epoch(self, epoch: int) -> None:
+        self._view, self._whole_SC = epoch % self._plan.views, None
+
+    def logits(self, index_B: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        if not self._recorder_batches:
+            return self._pass.logits(self._draw(index_B))
+        if self._whole_SC is None:
+            blocks = [b for b in BlockGrid.of(self._plan) if self._view in b.views]
+            parts = [self._pass.logits(self._draw(np.asarray(b.samples))) for b in blocks]
+            self._whole_SC = np.concatenate(parts)
+        found: npt.NDArray[np.float32] = self._whole_SC[index_B]
+        return found
+
+    def batch(self, indices: npt.ArrayLike) -> RecordedBatch:
+        index_B = np.asarray(indices, dtype=np.int64)
+        points = torch.from_numpy(self._samples.points_SND[index_B])
+        assert self._samples.labels_S is not None
+        return RecordedBatch(
+            points=self._plan.augmentation.apply(points, self._draw(index_B)),
+            teacher_logits=torch.from_numpy(self.logits(index_B)),
+            label=torch.from_numpy(self._samples.labels_S[index_B]),
+            index=torch.from_numpy(index_B),
+        )
+
+    def _draw(self, index_B: npt.NDArray[np.int64]):  # type: ignore[no-untyped-def]
+        return self._plan.augmentation.draw(self._plan.seed, views=self._view, samples_B=index_B)
+
+
+@pytest.fixture(scope="module")
+def samples() -> SampleSet:
+    return make_shapes(70, seed=0, num_points=48)
+
+
+@pytest.fixture
+def teacher(tmp_path: Path) -> Teacher:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        torch.save(build_model("pointnet-s", num_classes=12).state_dict(), tmp_path / "t.pt")
+    return load_teacher(TeacherOptions(factory="pointnet-s", weights=tmp_path / "t.pt"))
+
+
+@pytest.fixture
+def path(tmp_path: Path, teacher: Teacher, samples: SampleSet) -> Path:
+    request = RecordRequest(
+        out=tmp_path / "r.zarr",
+        teacher=teacher.options,
+        augmentation=parse_augmentation("scale=0.8:1.2,rotate_y=30,translate=0.1,normalize"),
+        views=VIEWS,
+        group=2,
+        batch_size=16,
+        block_samples=32,
+        threads=1,
+    )
+    record(request, teacher, samples, Silent())
+    return request.out
+
+
+def test_losses_and_weights_are_those_of_a_live_teacher(
+    tmp_path: Path, path: Path, teacher: Teacher, samples: SampleSet
+) -> None:
+    recording = open_recording(path)
+    views = RecordedViews(recording, samples)
+    live = LiveViews(
+        teacher, samples, recording.manifest.plan, views.description, recorder_batches=True
+    )
+    settings = TrainSettings(epochs=EPOCHS, batch_size=20, threads=1, device="cpu")
+    recorded_run = train(views, settings, tmp_path / "recorded")
+    live_run = train(live, settings, tmp_path / "live")
+    assert [e.loss for e in recorded_run.epochs] == [e.loss for e in live_run.epochs]
+    weights = [(tmp_path / run / "last.safetensors").read_bytes() for run in ("recorded", "live")]
+    tensors = [data[8 + int.from_bytes(data[:8], "little") :] for data in weights]
+    assert tensors[0] == tensors[1]
+
+
+def test_asked_in_the_students_batches_the_teacher_agrees_within_rounding(
+    path: Path, teacher: Teacher, samples: SampleSet
+) -> None:
+    recording = open_recording(path)
+    views = RecordedViews(recording, samples)
+    live = LiveViews(
+        teacher, samples, recording.manifest.plan, views.description, recorder_batches=False
+    )
+    order = np.random.Generator(np.random.PCG64(0)).permutation(len(samples))
+    worst = 0.0
+    for epoch in range(VIEWS):
+        views.set_epoch(epoch)
+        live.set_epoch(epoch)
+        for index in np.array_split(order, 5):
+            ours, theirs = views.batch(index), live.batch(index)
+            assert torch.equal(ours.points, theirs.points)
+            difference = (ours.teacher_logits - theirs.teacher_logits).abs().max()
+            worst = max(worst, float(difference))
+    print(f"largest difference of a logit: {worst:.2g}")  # noqa: T201
+    assert worst < 1e-5
+
+
+def test_data_in_another_order_are_refused(path: Path, samples: SampleSet) -> None:
+    order = np.arange(len(samples))
+    order[[3, 11]] = order[[11, 3]]
+    with pytest.raises(ConflictError, match=r"sample 3\b"):
+        RecordedViews(open_recording(path), samples.rows(order))
+
+
+def test_an_order_is_found_when_asked_for(path: Path, samples: SampleSet) -> None:
+    order = np.random.Generator(np.random.PCG64(3)).permutation(len(samples))
+    shuffled = samples.rows(order)
+    found = open_recording(path).check(shuffled, permute=True)
+    assert found is not None
+    np.testing.assert_array_equal(shuffled.rows(found).points_SND, samples.points_SND)

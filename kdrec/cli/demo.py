@@ -18,7 +18,7 @@ from kdrec.cli.options import Json
 from kdrec.cli.terminal import say, show_json, size, stdout
 from kdrec.errors import AlreadyExistsError, ServiceError
 
-_POINTS = 256
+_POINTS = 128
 _TRAIN = ["--data", "shapes"]
 _AUGMENT = "scale=0.9:1.1,rotate_y=-15:15,translate=0.05,normalize"
 _READY_SECONDS = 60
@@ -28,7 +28,7 @@ def demo(
     folder: Annotated[
         Path, typer.Option(help="Where everything goes; must not hold anything yet.")
     ] = Path("kdrec-demo"),
-    clouds: Annotated[int, typer.Option(min=100, help="Training clouds.")] = 1000,
+    clouds: Annotated[int, typer.Option(min=100, help="Training clouds.")] = 800,
     views: Annotated[int, typer.Option(min=1, help="Views of each.")] = 20,
     teacher_epochs: Annotated[int, typer.Option(min=1)] = 12,
     epochs: Annotated[int, typer.Option(min=1, help="Of each student.")] = 20,

@@ -32,17 +32,9 @@ Cache = Annotated[
 RecordingArgument = Annotated[
     str, typer.Argument(metavar="RECORDING", help="A folder, or http://HOST/v1/recordings/NAME.")
 ]
-Config = Annotated[
-    Path | None,
-    typer.Option(
-        is_eager=True,
-        callback=lambda context, value: read_config(context, value),
-        help="TOML file with the same names as the options; the command line wins.",
-    ),
-]
 
 
-def read_config(context: typer.Context, path: Path | None) -> Path | None:
+def _read_config(context: typer.Context, path: Path | None) -> Path | None:
     """Make the values of a TOML file the defaults of this command.
 
     Raises:
@@ -61,6 +53,16 @@ def read_config(context: typer.Context, path: Path | None) -> Path | None:
         defaults[name] = _as_option(value)
     context.default_map = {**(context.default_map or {}), **defaults}
     return path
+
+
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        is_eager=True,
+        callback=_read_config,
+        help="TOML file with the same names as the options; the command line wins.",
+    ),
+]
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -70,9 +70,9 @@ def match_classes(
     if samples.class_names is None and num_data < num_teacher:
         return None  # labels alone do not tell how many classes there are
     raise InvalidInputError(
-        f"the teacher has {num_teacher} classes, the data have {num_data}; say which teacher column "
-        "each class of the data is with --class-map 1,2,8,... or --class-map FIELD, or give the "
-        "teacher's class names with --teacher-classes FILE"
+        f"the teacher has {num_teacher} classes, the data have {num_data}; say which teacher "
+        "column each class of the data is with --class-map 1,2,8,... or --class-map FIELD, or give "
+        "the teacher's class names with --teacher-classes FILE"
     )
 
 

@@ -75,7 +75,7 @@ def _read_item(dataset: Any, sample: int, source: str) -> tuple[Points, AnyArray
     points, label = _take_apart(item, f"sample {sample} of {source}")
     try:
         # A copy: a data set may hand out the same buffer again and again.
-        values = np.array(points)
+        values = np.asarray(points).copy()
         label = None if label is None else np.asarray(label).reshape(-1)
     except (TypeError, ValueError, RuntimeError) as error:
         raise InvalidInputError(

@@ -35,7 +35,7 @@ class Hdf5Source:
 
     def accepts(self, source: str) -> bool:
         """By its ending, or because it is a folder."""
-        return source.lower().endswith((*_ENDINGS, "/")) or Path(source).is_dir()
+        return source.lower().endswith((*_ENDINGS, "/")) or bool(source and Path(source).is_dir())
 
     def open(self, source: str, arguments: Arguments, split: Split | None) -> Contents:
         """The data sets of the files, each read when it is asked for."""

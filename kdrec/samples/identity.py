@@ -16,6 +16,7 @@ from kdrec.samples.sample_set import SampleSet
 
 DIGEST_SIZE = 16
 SKETCH_SIZE = 16
+_SAMPLES_AT_ONCE = 1024
 
 Digests: TypeAlias = npt.NDArray[np.uint8]
 Sketches: TypeAlias = npt.NDArray[np.float32]
@@ -47,7 +48,11 @@ class SampleIdentity:
 
     @property
     def digest(self) -> str:
-        """Over everything but the sketches, in order, in hexadecimal."""
+        """SHA-256 over everything but the sketches, in hexadecimal.
+
+        Of N, the number of points, the channels, an empty line and the class names, a line each,
+        then a zero byte, the digests in order, and the labels as little-endian 64-bit integers.
+        """
         whole = hashlib.sha256()
         header = [
             str(len(self)),
@@ -85,6 +90,11 @@ def _digests(samples: SampleSet) -> Digests:
 
 
 def _sketches(points_SND: npt.NDArray[np.float32]) -> Sketches:
+    starts = range(0, len(points_SND), _SAMPLES_AT_ONCE)
+    return np.concatenate([_sketch(points_SND[s : s + _SAMPLES_AT_ONCE]) for s in starts])
+
+
+def _sketch(points_SND: npt.NDArray[np.float32]) -> Sketches:
     xyz_SN3 = points_SND[..., :3]
     count = xyz_SN3.shape[1]
     centroid_S3 = xyz_SN3.mean(axis=1, dtype=np.float64)

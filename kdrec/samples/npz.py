@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 
 from kdrec.errors import InvalidInputError, NotFoundError
 from kdrec.samples.contents import AnyArray, Arguments, Contents, refuse_arguments
@@ -30,21 +31,27 @@ class NpzSource:
         path = Path(source)
         if not path.is_file():
             raise NotFoundError(f"no file {source}; give the path of an existing .npz file")
-        with _reading(source), np.load(path, allow_pickle=False) as arrays:
+        if not zipfile.is_zipfile(path):
+            raise InvalidInputError(
+                f"{source} is no npz file, or only a part of one; write it anew with numpy.savez"
+            )
+        with _opening(path, source) as arrays:
             fields = {name: partial(_read_array, path, name) for name in arrays.files}
         return Contents(partial(build_samples, fields, source), fields)
 
 
 def _read_array(path: Path, name: str) -> AnyArray:
-    with _reading(f"{name} of {path}"), np.load(path, allow_pickle=False) as arrays:
+    with _opening(path, f"{name} of {path}") as arrays:
         array: AnyArray = arrays[name]
         return array
 
 
 @contextmanager
-def _reading(what: str) -> Iterator[None]:
+def _opening(path: Path, what: str) -> Iterator[NpzFile]:
+    # Opened here, because numpy leaves a file that it opened and cannot read open.
     try:
-        yield
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            yield arrays
     except (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         if "allow_pickle" in str(error):
             raise InvalidInputError(

@@ -3,7 +3,7 @@
 Shape letters: S samples, N points, D channels, K points kept.
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -15,19 +15,21 @@ _SAMPLES_AT_ONCE = 256
 
 
 def select_points(
-    points_SND: npt.NDArray[np.float32], num_points: int | None, choice: PointChoice
+    points_SND: npt.NDArray[np.float32], num_points: int | None, choice: PointChoice = "first"
 ) -> npt.NDArray[np.float32]:
     """Keep K points of every cloud.
 
     Args:
         points_SND: All points.
-        num_points: K; None keeps all.
+        num_points: K; None keeps all, as does N: then both choices keep the source's order.
         choice: `first` in the order of the source, or `farthest`: beginning with the first, each
             next point is the one farthest from those kept (ties: the first of them).
 
     Raises:
-        InvalidInputError: There are fewer points.
+        InvalidInputError: There are fewer points, or no such choice.
     """
+    if choice not in get_args(PointChoice):
+        raise InvalidInputError(f"points are chosen first or farthest, got {choice!r}")
     available = points_SND.shape[1]
     if num_points is None or num_points == available:
         return points_SND

@@ -91,6 +91,10 @@ def _check_labels(
 ) -> None:
     if labels_S is None:
         return
+    if labels_S.dtype != np.int64 or labels_S.ndim != 1:
+        raise InvalidInputError(
+            f"labels must be one int64 a sample, got {labels_S.dtype} of shape {labels_S.shape}"
+        )
     most = np.iinfo(np.int64).max if class_names is None else len(class_names) - 1
     wrong = (labels_S < 0) | (labels_S > most)
     if wrong.any():

@@ -33,8 +33,8 @@ EVERYTHING = (
 
 def clouds(batch: int = 6, points: int = 50, channels: int = 3) -> FloatArray:
     words = np.random.Philox(key=1).random_raw(batch * points * channels)
-    values = (words >> np.uint64(40)).astype(np.float32) / 2**23 - 1
-    return values.reshape(batch, points, channels)
+    values = (words >> np.uint64(40)).astype(np.float64) / 2**23 - 1
+    return values.astype(np.float32).reshape(batch, points, channels)
 
 
 def test_the_public_names_are_these() -> None:
@@ -242,7 +242,10 @@ def test_text_tables_and_manifest_say_the_same() -> None:
     augmentation = parse_augmentation(EVERYTHING)
     assert parse_augmentation(format_augmentation(augmentation)) == augmentation
     assert parse_augmentation(augmentation.model_dump(mode="json")) == augmentation
-    tables = [{"op": "scale", "low": 0.9, "high": 1.1}, {"op": "normalize"}]
+    tables: list[dict[str, object]] = [
+        {"op": "scale", "low": 0.9, "high": 1.1},
+        {"op": "normalize"},
+    ]
     assert parse_augmentation(tables) == parse_augmentation("scale=0.9:1.1,normalize")
     assert parse_augmentation("none") == parse_augmentation("") == Augmentation()
     assert format_augmentation(Augmentation()) == "none"

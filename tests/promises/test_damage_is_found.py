@@ -104,7 +104,7 @@ def test_a_message_names_the_file_the_digests_and_the_remedy(recording: Path) ->
     flip_bit(recording / "logits/c/1/2/0", 99)
     with pytest.raises(
         IntegrityError,
-        match=r"logits/c/1/2/0 does not match its digest \(ledger \w{8}\.\., found \w{8}\.\.\); run",
+        match=r"c/1/2/0 does not match its digest \(ledger \w{8}\.\., found \w{8}\.\.\); run",
     ):
         read_everything(recording)
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
 
 from kdrec.client import Recording
-from kdrec.errors import ConflictError, IncompleteError, InvalidInputError, NotFoundError
+from kdrec.errors import ConflictError, ErrorKind, IncompleteError, InvalidInputError, NotFoundError
 from kdrec.student import RecordedBatch, RecordedSample, RecordedViews
 from tests.student.recordings import (
     NUM_CLASSES,
@@ -194,13 +194,21 @@ def test_data_without_labels_give_empty_labels_and_never_a_class() -> None:
     assert batch.label.shape == (NUM_SAMPLES, 0)
 
 
-@pytest.mark.parametrize("num_workers", [0, 2])
-def test_a_view_that_is_not_recorded_yet_is_said_so(num_workers: int) -> None:
+def test_a_view_that_is_not_recorded_yet_is_said_so() -> None:
     views = RecordedViews(record(committed_views=1))
-    assert len(list(batch_loader(views, num_workers=num_workers))) == 3
+    assert len(list(batch_loader(views))) == 3
     views.set_epoch(1)
     with pytest.raises(IncompleteError, match="not recorded yet"):
-        list(batch_loader(views, num_workers=num_workers))
+        list(batch_loader(views))
+
+
+def test_an_error_in_a_worker_keeps_its_class_and_kind() -> None:
+    views = RecordedViews(record(committed_views=0))
+    iterator: Any = iter(batch_loader(views, num_workers=1))
+    with pytest.raises(IncompleteError, match="not recorded yet") as caught:
+        next(iterator)
+    assert caught.value.kind is ErrorKind.INCOMPLETE
+    iterator._shutdown_workers()  # left to the garbage collector, torch waits 5 s for each
 
 
 def test_the_description_names_the_recording() -> None:

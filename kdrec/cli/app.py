@@ -12,6 +12,7 @@ from kdrec.cli.terminal import say_error
 from kdrec.errors import EXIT_DONE, EXIT_FAILED, EXIT_WRONG_USE, KdrecError
 from kdrec.version import __version__
 
+_INTERRUPTED = 130  # what typer makes of Ctrl-C
 _MISSING = {"torch": "train", "fastapi": "serve", "uvicorn": "serve", "safetensors": "train"}
 
 app = typer.Typer(
@@ -75,7 +76,7 @@ def _run(arguments: list[str]) -> int:
         return _report(arguments, message, EXIT_WRONG_USE)
     except typer.TyperException as error:
         return _report(arguments, f"{error.format_message()} See --help.", EXIT_WRONG_USE)
-    except (KeyboardInterrupt, typer.Abort):
+    if code == _INTERRUPTED:
         return _report(arguments, "stopped; what was committed stays", EXIT_FAILED)
     return code if isinstance(code, int) else EXIT_DONE
 

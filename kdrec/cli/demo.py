@@ -12,16 +12,17 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 from rich.table import Table
 
 from kdrec.cli.options import Json
-from kdrec.cli.terminal import say, show_json, size, stdout
+from kdrec.cli.terminal import say, show_json, size
 from kdrec.errors import AlreadyExistsError, ServiceError
 
 _POINTS = 128
-_TRAIN = ["--data", "shapes"]
 _AUGMENT = "scale=0.9:1.1,rotate_y=-15:15,translate=0.05,normalize"
 _READY_SECONDS = 60
+_WIDTH = 100
 
 
 def demo(
@@ -32,6 +33,7 @@ def demo(
     views: Annotated[int, typer.Option(min=1, help="Views of each.")] = 20,
     teacher_epochs: Annotated[int, typer.Option(min=1)] = 12,
     epochs: Annotated[int, typer.Option(min=1, help="Of each student.")] = 20,
+    picture: Annotated[Path | None, typer.Option(help="Save the table as an SVG picture.")] = None,
     as_json: Json = False,
 ) -> None:
     """Train a teacher on built-in shapes, record it, serve it, train two students, compare.
@@ -56,8 +58,11 @@ def demo(
                "labels_only": plain}  # fmt: skip
     if as_json:
         show_json({"folder": str(folder), **results})
-    else:
-        _show(folder, results)
+        return
+    console = Console(record=picture is not None, width=_WIDTH)
+    _show(console, folder, results)
+    if picture is not None:
+        console.save_svg(str(picture), title="kdrec demo")
 
 
 def _train_teacher(out: Path, clouds: int, epochs: int) -> dict[str, Any]:
@@ -71,7 +76,7 @@ def _record(folder: Path, clouds: int, views: int) -> dict[str, Any]:
     command = [
         "record", str(folder / "recordings" / "shapes.zarr"),
         "--teacher", "pointnet", "--weights", str(folder / "teacher" / "best.safetensors"),
-        *_TRAIN, "--data-arg", f"count={clouds}", "--data-arg", f"num_points={_POINTS}",
+        "--data", "shapes", "--data-arg", f"count={clouds}", "--data-arg", f"num_points={_POINTS}",
         "--views", str(views), "--augment", _AUGMENT, "--encoding", "half", "--json",
     ]  # fmt: skip
     found: dict[str, Any] = json.loads(_run(command))
@@ -134,7 +139,7 @@ def _read_results(out: Path) -> dict[str, Any]:
     }
 
 
-def _show(folder: Path, results: dict[str, dict[str, Any]]) -> None:
+def _show(console: Console, folder: Path, results: dict[str, dict[str, Any]]) -> None:
     table = Table(title="kdrec demo: one teacher, one recording, two students")
     for column in ("", "parameters", "test accuracy", "seconds", "peak memory"):
         table.add_column(column, justify="left" if not column else "right")
@@ -150,8 +155,8 @@ def _show(folder: Path, results: dict[str, dict[str, Any]]) -> None:
             size(row["peak_memory_bytes"]),
         )
     recording = results["recording"]
-    stdout.print(table)
-    stdout.print(
+    console.print(table)
+    console.print(
         f"recording: {recording['records']:,} records in {recording['seconds']:.1f} s, "
         f"{recording['logit_bytes'] / recording['records']:.1f} B of logits a record, "
         f"{size(recording['num_bytes'])} with the clouds; everything is in {folder}{os.sep}"

@@ -76,7 +76,7 @@ def test_a_teacher_that_is_random_in_eval_mode_is_found(tmp_path: Path, teachers
         (["--teacher", "{teachers}:PointsLast", "--teacher-arg", "depth=3"], 2, "depth=3"),
         (["--teacher", "{teachers}:ChannelsFirst", "--input-layout", "B3N"], 2, "--output"),
         (["--teacher", "{teachers}:PointsLast", "--augment", "jitter=0.1"], 2, "every point"),
-        (["--teacher", "{teachers}:PointsLast", "--data", "gone.npz"], 3, "gone.npz"),
+        (["--teacher", "{teachers}:PointsLast", "--data", "gone.py:make"], 3, "no file gone.py"),
         (["--teacher", "{teachers}:PointsLast", "--device", "cuda"], 2, "use --device cpu"),
         (["--teacher", "{teachers}:PointsLast", "--views", "0"], 2, "--views"),
         (["--teacher", "{teachers}:PointsLast", "--encoding", "zip"], 2, "exact, half"),
@@ -103,7 +103,8 @@ def test_two_recorders_of_one_plan_share_and_of_two_plans_the_second_is_refused(
     from tests.programs import start
 
     path = tmp_path / "r.zarr"
-    slow = ["--teacher", f"{teachers}:PointsLast", "--teacher-arg", "pause=0.3", *options(SMALL)]
+    slow = ["--teacher", f"{teachers}:PointsLast", "--teacher-arg", "pause=0.5",
+            *options(SMALL | {"views": 8})]  # fmt: skip
     first = start("record", path, *slow)
     while not (path / "zarr.json").exists():
         assert first.poll() is None

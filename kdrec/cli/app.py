@@ -60,29 +60,35 @@ def main(arguments: list[str] | None = None) -> None:
     0 done, 1 failed, 2 wrong use, 3 not found or incomplete, 4 integrity, 5 conflict.
     """
     given = sys.argv[1:] if arguments is None else arguments
-    sys.exit(_run(given))
+    wanted = [argument for argument in given if argument != "--debug"]
+    sys.exit(_run(wanted, debug=len(wanted) < len(given)))
 
 
-def _run(arguments: list[str]) -> int:
+def _run(arguments: list[str], *, debug: bool) -> int:
     try:
         code = app(arguments, standalone_mode=False)
-    except KdrecError as error:
-        return _report(arguments, str(error), error.outcome.exit_code)
-    except ModuleNotFoundError as error:
-        extra = _MISSING.get((error.name or "").partition(".")[0])
-        if extra is None:
-            raise
-        message = f"{error.name} is not installed; run `pip install kdrec[{extra}]`"
-        return _report(arguments, message, EXIT_WRONG_USE)
-    except typer.TyperException as error:
-        return _report(arguments, f"{error.format_message()} See --help.", EXIT_WRONG_USE)
+    except Exception as error:  # noqa: BLE001 - the edge of the program: every error is one line
+        if debug:
+            traceback.print_exc()
+        message, exit_code = _describe(error)
+        say_error(message)
+        return exit_code
     if code == _INTERRUPTED:
-        return _report(arguments, "stopped; what was committed stays", EXIT_FAILED)
+        say_error("stopped; what was committed stays, the same command continues")
+        return EXIT_FAILED
     return code if isinstance(code, int) else EXIT_DONE
 
 
-def _report(arguments: list[str], message: str, exit_code: int) -> int:
-    if "--debug" in arguments:
-        traceback.print_exc()
-    say_error(message)
-    return exit_code
+def _describe(error: Exception) -> tuple[str, int]:
+    """What to say of an error, and the exit code."""
+    if isinstance(error, KdrecError):
+        return str(error), error.outcome.exit_code
+    if isinstance(error, typer.TyperException):
+        return f"{error.format_message()} See --help.", EXIT_WRONG_USE
+    missing = (getattr(error, "name", None) or "").partition(".")[0]
+    if isinstance(error, ModuleNotFoundError) and missing in _MISSING:
+        return (
+            f"{missing} is not installed; run `pip install kdrec[{_MISSING[missing]}]`",
+            EXIT_WRONG_USE,
+        )
+    return f"{type(error).__name__}: {error}; --debug shows where it comes from", EXIT_FAILED

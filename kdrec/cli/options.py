@@ -1,5 +1,6 @@
 """Options that several commands share, and the TOML file that can stand for them."""
 
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -68,8 +69,8 @@ Config = Annotated[
 def _load(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text())
-    except FileNotFoundError as error:
-        raise NotFoundError(f"no file {path}; give a TOML file") from error
+    except OSError as error:
+        raise NotFoundError(f"{path} cannot be read: {error.strerror}; give a TOML file") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidInputError(f"{path} is no TOML: {error}") from error
 
@@ -90,10 +91,10 @@ def parse_views(text: str | None) -> range | None:
     """
     if text is None:
         return None
-    first, colon, last = text.partition(":")
-    if not (colon and first.isdigit() and last.isdigit()):
+    found = re.fullmatch(r"([0-9]+):([0-9]+)", text)
+    if found is None:
         raise InvalidInputError(f"views must be FIRST:END such as 0:8, got {text!r}")
-    return range(int(first), int(last))
+    return range(int(found[1]), int(found[2]))
 
 
 def load_like(recorded: Any, source: str, arguments: list[str], split: str | None) -> SampleSet:
@@ -105,11 +106,21 @@ def load_like(recorded: Any, source: str, arguments: list[str], split: str | Non
         arguments: As `--data-arg`.
         split: As `--split`.
     """
-    return load_samples(
-        source,
-        arguments=parse_arguments(arguments),
-        split=split,
-        num_points=recorded.num_points,
-        point_choice=recorded.point_choice,
-        channels=recorded.channels,
-    )
+    wanted = tuple(recorded.channels)
+
+    def load(channels: tuple[str, ...] | None) -> SampleSet:
+        return load_samples(
+            source,
+            arguments=parse_arguments(arguments),
+            split=split,
+            num_points=recorded.num_points,
+            point_choice=recorded.point_choice,
+            channels=channels,
+        )
+
+    found = load(None)
+    unnamed = any(name.startswith("feature_") for name in found.channels)
+    # Columns that have names of their own are never renamed: colours are no normals.
+    if found.channels != wanted and (unnamed or set(wanted) <= set(found.channels)):
+        return load(wanted)
+    return found

@@ -1,13 +1,13 @@
 """`kdrec verify`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from kdrec.cli.options import DataArguments, Json, Split, load_like
 from kdrec.cli.terminal import progress_bar, say, show_json, show_rows, size
-from kdrec.client import open_recording
+from kdrec.client import is_address, open_recording
 from kdrec.errors import EXIT_DONE, EXIT_INTEGRITY, EXIT_NOT_FOUND, InvalidInputError
 from kdrec.store import LocalStorage, RecordingReader, VerifyReport, verify_bytes
 
@@ -15,7 +15,7 @@ _SHOWN = 20
 
 
 def verify(
-    recording: Annotated[Path, typer.Argument(help="Folder of a recording, whole or partial.")],
+    recording: Annotated[str, typer.Argument(help="Folder of a recording, whole or partial.")],
     check_bytes: Annotated[
         bool,
         typer.Option(
@@ -36,31 +36,39 @@ def verify(
     """Check a recording: pass (exit 0), damaged (4), incomplete (3) or other data (5)."""
     if not (check_bytes or replay):
         raise InvalidInputError("say what to verify: --bytes, --replay DATA, or both")
+    if is_address(recording):
+        raise InvalidInputError(f"{recording} is an address; fetch it first, then verify the copy")
     if replay is not None:
         found = open_recording(recording)
         samples = load_like(found.manifest.plan.data, replay, data_arg, split)
         found.check(samples, tolerance=tolerance)
         say(f"{len(samples)} clouds are the recorded ones, and replay gives what the teacher saw")
-    if not check_bytes:
-        return
-    report = _check(recording)
+    report = _check(Path(recording)) if check_bytes else None
     if as_json:
-        show_json(
-            {
-                "recording": str(recording),
-                "files": report.files,
-                "bytes": report.num_bytes,
-                "proof_records": report.proof_checked,
-                "damaged": report.damaged,
-                "absent": [block.name for block in report.absent],
-                "unlisted": report.unlisted,
-            }
-        )
-    else:
+        show_json(_as_json(recording, replay, report))
+    elif report is not None:
         _show(recording, report)
-    code = EXIT_INTEGRITY if report.damaged else EXIT_NOT_FOUND if report.absent else EXIT_DONE
+    code = EXIT_DONE if report is None else _exit_code(report)
     if code:
         raise typer.Exit(code)
+
+
+def _exit_code(report: VerifyReport) -> int:
+    return EXIT_INTEGRITY if report.damaged else EXIT_NOT_FOUND if report.absent else EXIT_DONE
+
+
+def _as_json(recording: str, replay: str | None, report: VerifyReport | None) -> dict[str, Any]:
+    found: dict[str, Any] = {"recording": recording, "replayed": replay}
+    if report is not None:
+        found |= {
+            "files": report.files,
+            "bytes": report.num_bytes,
+            "proof_records": report.proof_checked,
+            "damaged": report.damaged,
+            "absent": [block.name for block in report.absent],
+            "unlisted": report.unlisted,
+        }
+    return found
 
 
 def _check(folder: Path) -> VerifyReport:
@@ -72,7 +80,7 @@ def _check(folder: Path) -> VerifyReport:
     return report
 
 
-def _show(folder: Path, report: VerifyReport) -> None:
+def _show(recording: str, report: VerifyReport) -> None:
     for line in report.damaged[:_SHOWN]:
         say(line)
     if len(report.damaged) > _SHOWN:
@@ -84,10 +92,10 @@ def _show(folder: Path, report: VerifyReport) -> None:
     verdict = "damaged" if report.damaged else "incomplete" if report.absent else "pass"
     show_rows(
         {
-            "recording": str(folder),
+            "recording": recording,
             "verdict": verdict,
             "checked": f"{report.files} files, {size(report.num_bytes)}, "
-            f"{report.proof_checked} proof records",
+            f"{report.proof_checked} of {report.proof_records} proof records",
             "damaged": str(len(report.damaged)),
             "absent blocks": str(len(report.absent)),
         }

@@ -11,7 +11,7 @@ from kdrec.client.recording import Recording
 from kdrec.client.remote import RecordingSummary, RemoteStorage, fetch_summary
 from kdrec.client.transport import HttpTransport, Transport
 from kdrec.errors import AlreadyExistsError, InvalidInputError
-from kdrec.store import OWN_NAMES, Block, LocalStorage, RecordingReader
+from kdrec.store import OWN_NAMES, Block, LocalStorage, RecordingReader, is_temporary
 
 CACHE_VARIABLE = "KDREC_CACHE"
 
@@ -107,7 +107,9 @@ def fetch(
     _check_target(folder)
     transport: Transport = HttpTransport(url, token=token)
     summary = fetch_summary(transport)
-    storage = RemoteStorage(transport, LocalStorage(folder), header=summary.header)
+    copy = LocalStorage(folder)
+    copy.remove_unfinished()
+    storage = RemoteStorage(transport, copy, header=summary.header)
     reader = RecordingReader(storage, where=url)
     blocks = _wanted(reader, views)
     keys = sorted(reader.header.files)
@@ -122,7 +124,8 @@ def fetch(
 def _check_target(folder: Path) -> None:
     if folder.is_file():
         raise AlreadyExistsError(f"{folder} is a file; give the name of a folder")
-    foreign = {path.name for path in folder.iterdir()} - OWN_NAMES if folder.is_dir() else set()
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    foreign = {name for name in names - OWN_NAMES if not is_temporary(name)}
     if foreign:
         raise AlreadyExistsError(
             f"{folder} exists and holds {min(foreign)!r}, which is no part of a recording; "

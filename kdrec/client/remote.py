@@ -38,8 +38,9 @@ def fetch_summary(transport: Transport) -> RecordingSummary:
         NotFoundError: None.
         ServiceError: It answers something else.
     """
+    answer = transport.get("")
     try:
-        return RecordingSummary.model_validate(json.loads(transport.get("")))
+        return RecordingSummary.model_validate(json.loads(answer))
     except (ValidationError, ValueError) as error:
         raise ServiceError(
             "the address does not answer as a recording; give "
@@ -85,8 +86,9 @@ class RemoteStorage:
         yield from sorted(key for key in known if key.startswith(prefix))
 
     def _committed_blocks(self) -> list[str]:
+        answer = self._transport.get("ledger")
         try:
-            return list(json.loads(self._transport.get("ledger"))["blocks"])
+            return list(json.loads(answer)["blocks"])
         except (ValueError, KeyError, TypeError) as error:
             raise ServiceError("the server's list of blocks cannot be read; try again") from error
 

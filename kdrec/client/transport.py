@@ -12,8 +12,8 @@ from typing import Protocol
 import httpx
 
 from kdrec.errors import (
-    ErrorKind,
     IncompleteError,
+    IntegrityError,
     InvalidInputError,
     KdrecError,
     NotFoundError,
@@ -24,6 +24,9 @@ from kdrec.version import __version__
 
 _TRANSIENT = frozenset({429, 502, 503, 504})
 _ATTEMPTS = 5
+_RELAYED: Mapping[str, type[KdrecError]] = {
+    kind.default_kind: kind for kind in (NotFoundError, IncompleteError, IntegrityError)
+}
 _FIRST_PAUSE_SECONDS = 0.25
 TOKEN_VARIABLE = "KDREC_TOKEN"  # noqa: S105 - the name of a variable, not a token
 
@@ -61,6 +64,8 @@ class HttpTransport:
     ) -> None:
         self.url = url.rstrip("/")
         self._token = os.environ.get(TOKEN_VARIABLE) if token is None else token
+        if self._token is not None and not (self._token.isascii() and self._token.isprintable()):
+            raise InvalidInputError(f"the token in {TOKEN_VARIABLE} holds characters no token has")
         self._timeout = timeout
         self._sleep = sleep
         self._client: httpx.Client | None = None
@@ -108,8 +113,10 @@ def _body(response: httpx.Response, url: str) -> bytes:
         return response.content
     problem = _problem(response)
     detail = problem.get("detail") or response.reason_phrase
+    if problem.get("kind") in _RELAYED:
+        raise _RELAYED[problem["kind"]](f"{url}: the server says: {detail}")
     if response.status_code == httpx.codes.NOT_FOUND:
-        raise _not_found(problem)(f"{url}: {detail}")
+        raise NotFoundError(f"{url}: {detail}")
     raise ServiceError(
         f"{url} answered {response.status_code}: {detail}",
         status=response.status_code,
@@ -125,8 +132,3 @@ def _problem(response: httpx.Response) -> Mapping[str, str]:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _not_found(problem: Mapping[str, str]) -> type[KdrecError]:
-    incomplete = problem.get("kind") == ErrorKind.INCOMPLETE
-    return IncompleteError if incomplete else NotFoundError

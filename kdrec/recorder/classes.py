@@ -1,5 +1,6 @@
 """Which teacher column belongs to which class of the data."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,9 +17,8 @@ def read_class_map(text: str, source: str) -> tuple[int, ...]:
         InvalidInputError: Not all of it are whole numbers.
         NotFoundError: The data have no such field.
     """
-    parts = text.split(",")
-    if all(part.strip().lstrip("-").isdigit() for part in parts):
-        return tuple(int(part) for part in parts)
+    if re.fullmatch(r"\s*-?[0-9]+\s*(,\s*-?[0-9]+\s*)*", text):
+        return tuple(int(part) for part in text.split(","))
     field = np.asarray(load_field(source, text))
     if field.ndim != 1 or not np.issubdtype(field.dtype, np.integer):
         raise InvalidInputError(
@@ -61,6 +61,7 @@ def match_classes(
         InvalidInputError: The classes cannot be matched; says how to give a map.
     """
     num_data = _count_classes(samples)
+    _check_names(teacher_names, num_teacher)
     if class_map is not None:
         return _checked(class_map, num_data, num_teacher)
     if teacher_names is not None and samples.class_names is not None:
@@ -74,6 +75,19 @@ def match_classes(
         "column each class of the data is with --class-map 1,2,8,... or --class-map FIELD, or give "
         "the teacher's class names with --teacher-classes FILE"
     )
+
+
+def _check_names(names: Sequence[str] | None, num_teacher: int) -> None:
+    if names is None:
+        return
+    if len(names) != num_teacher:
+        raise InvalidInputError(
+            f"there are {len(names)} names of teacher classes for {num_teacher} columns; give one "
+            "name for each column, in order"
+        )
+    for name in names:
+        if list(names).count(name) > 1:
+            raise InvalidInputError(f"teacher class {name!r} is named twice; names must differ")
 
 
 def _count_classes(samples: SampleSet) -> int | None:

@@ -40,13 +40,23 @@ def run_proof(plan: Plan, teacher_pass: TeacherPass) -> ProofRecords:
     )
 
 
+def check_proof_again(plan: Plan, proof: ProofRecords, teacher_pass: TeacherPass) -> None:
+    """Run all proof records once more, before a recording is continued.
+
+    Raises:
+        ConflictError: The teacher answers, or sees, something else than when it was begun.
+    """
+    again = run_proof(plan, teacher_pass)
+    _compare(plan, proof, np.arange(len(proof)), again.logits_MC)
+
+
 def check_proof(
     plan: Plan, proof: ProofRecords, block: Block, logits_GSC: npt.NDArray[np.float32]
 ) -> None:
     """Whether the teacher answers in a block what it answered for the proof.
 
     Raises:
-        ConflictError: It does not: another kind of device, or a teacher that changes.
+        ConflictError: It does not: a teacher that changes from run to run.
     """
     rows = np.flatnonzero(
         np.isin(proof.views_M, np.asarray(block.views))
@@ -54,11 +64,21 @@ def check_proof(
     )
     views, samples = proof.views_M[rows], proof.samples_M[rows]
     found_KC = logits_GSC[views - block.views.start, samples - block.samples.start]
+    _compare(plan, proof, rows, found_KC)
+
+
+def _compare(
+    plan: Plan,
+    proof: ProofRecords,
+    rows: npt.NDArray[np.int64],
+    found_KC: npt.NDArray[np.float32],
+) -> None:
     difference_K = np.abs(found_KC - proof.logits_MC[rows]).max(axis=1, initial=0.0)
     scale_K = np.maximum(1.0, np.abs(proof.logits_MC[rows]).max(axis=1, initial=0.0))
     for k in np.flatnonzero(difference_K > TEACHER_SLACK[plan.precision] * scale_K)[:1]:
         raise ConflictError(
-            f"the teacher's logits for view {views[k]} of sample {samples[k]} differ by "
-            f"{difference_K[k]:.3g} from those at the beginning of this recording; it answers "
-            "differently on this device or from run to run; record anew"
+            f"the teacher's logits for view {proof.views_M[rows[k]]} of sample "
+            f"{proof.samples_M[rows[k]]} differ by {difference_K[k]:.3g} from those at the "
+            "beginning of this recording: its code, device or libraries are others, or it answers "
+            "differently from run to run; record anew under another name"
         )

@@ -17,7 +17,7 @@ from kdrec.recorder.classes import match_classes
 from kdrec.recorder.passes import TeacherPass
 from kdrec.recorder.planning import RecordRequest, make_manifest, make_plan
 from kdrec.recorder.probe import ProbeReport, probe_teacher
-from kdrec.recorder.proof import check_proof, run_proof
+from kdrec.recorder.proof import check_proof, check_proof_again, run_proof
 from kdrec.recorder.score import TeacherScore, count_correct, score_teacher
 from kdrec.recorder.teacher import Teacher
 from kdrec.samples import SampleSet, identify
@@ -125,7 +125,6 @@ def record(
         refuse_another_plan()
         with recording_lock(request.out, while_waiting=wait):
             refuse_another_plan()
-            storage.remove_unfinished()
             run = _Run(manifest, teacher, samples, storage, observer)
             return run.to_the_end()
 
@@ -183,7 +182,8 @@ class _Run:
         self._grid = BlockGrid.of(self._plan)
 
     def to_the_end(self) -> RecordResult:
-        existing = find_manifest(self._storage, where=self._where)
+        existing = self._writer.prepare()
+        self._storage.remove_unfinished()
         if existing is None:
             self._begin()
         else:
@@ -191,6 +191,8 @@ class _Run:
         proof = RecordingReader(self._storage, where=self._where).proof()
         committed = self._writer.committed()
         missing = [block for block in self._grid if block.name not in committed]
+        if missing and existing is not None:
+            check_proof_again(self._plan, proof, self._pass)
         self._record(missing, proof)
         if missing or SEAL_KEY not in self._storage.keys(SEAL_KEY):
             self._writer.seal()

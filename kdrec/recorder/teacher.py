@@ -294,7 +294,10 @@ def _describe(value: Argument) -> Argument:
     if os.path.isfile(value):  # noqa: PTH113
         with Path(value).open("rb") as file:
             return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
-    return f"folder:{Path(value).resolve().name}" if os.path.isdir(value) else value  # noqa: PTH112
+    if os.path.isdir(value):  # noqa: PTH112
+        return f"folder:{Path(value).resolve().name}"
+    # What leads nowhere may still be a path (a prefix, a folder to come): none enters a plan.
+    return value.rstrip("/" + os.sep).rpartition("/")[2].rpartition(os.sep)[2]
 
 
 def _check_evaluating(module: nn.Module) -> None:

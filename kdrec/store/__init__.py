@@ -29,7 +29,7 @@ from kdrec.store.plan import (
     default_block_samples,
 )
 from kdrec.store.reader import RecordingReader
-from kdrec.store.storage import LocalStorage, ReadableStorage, Storage
+from kdrec.store.storage import LocalStorage, ReadableStorage, Storage, is_temporary
 from kdrec.store.verify import TEACHER_SLACK, VerifyReport, verify_bytes
 from kdrec.store.writer import OWN_NAMES, ROOT_KEY, RecordingWriter, check_same_plan, find_manifest
 
@@ -68,6 +68,7 @@ __all__ = [
     "default_block_samples",
     "find_encoding",
     "find_manifest",
+    "is_temporary",
     "parameter_columns",
     "parse_group",
     "recording_lock",

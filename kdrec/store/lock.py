@@ -6,6 +6,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from kdrec.errors import InvalidInputError
+
 _POLL_SECONDS = 1.0
 
 
@@ -16,8 +18,17 @@ def recording_lock(path: Path, *, while_waiting: Callable[[], None]) -> Iterator
     Args:
         path: Of the recording, which need not exist.
         while_waiting: Called every second while another process holds it; may raise.
+
+    Raises:
+        InvalidInputError: There is a file in its place, or above it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = path.resolve()  # one lock, by whatever name the folder is called
+    if path.is_file():
+        raise InvalidInputError(f"{path} is a file; give the name of a folder: NAME.zarr")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInputError(f"{path.parent} cannot be a folder: {error.strerror}") from error
     lock = FileLock(path.with_name(f".{path.name}.lock"))
     while True:
         try:

@@ -204,14 +204,14 @@ class RecordingReader:
             IntegrityError: A file is damaged.
         """
         samples_B = self._sample_numbers(indices)
-        views_B = np.asarray(view, dtype=np.int64)
-        views_B = np.full(len(samples_B), views_B) if views_B.ndim == 0 else views_B
+        views_B = _whole_numbers("view", view, self.grid.views)
+        if np.ndim(view) == 0:
+            views_B = np.full(len(samples_B), views_B[0])
         if views_B.shape != samples_B.shape:
             raise InvalidInputError(
                 f"{len(views_B)} views do not go with {len(samples_B)} samples; "
                 "give one view, or one for each sample"
             )
-        _check_range("view", views_B, self.grid.views)
         values_BP = np.empty((len(samples_B), len(self.manifest.parameters)), dtype=np.float32)
         logits_BC = np.empty((len(samples_B), self.manifest.classes.num_teacher), dtype=np.float32)
         groups_B = views_B // self.grid.group
@@ -236,11 +236,7 @@ class RecordingReader:
         everything = np.arange(self.grid.samples, dtype=np.int64)
         if indices is None or isinstance(indices, slice):
             return everything if indices is None else everything[indices]
-        samples = np.atleast_1d(np.asarray(indices))
-        if samples.size and not np.issubdtype(samples.dtype, np.integer):
-            raise InvalidInputError(f"sample numbers must be integers, got {samples.dtype}")
-        _check_range("sample", samples, self.grid.samples)
-        return samples.astype(np.int64)
+        return _whole_numbers("sample", indices, self.grid.samples)
 
     def _decoded(self, group: int, parts: Iterable[int]) -> _DecodedGroup:
         with self._lock:
@@ -332,10 +328,17 @@ class RecordingReader:
         )
 
 
-def _check_range(noun: str, numbers: npt.NDArray[Any], count: int) -> None:
+def _whole_numbers(noun: str, values: npt.ArrayLike, count: int) -> npt.NDArray[np.int64]:
+    """One axis of numbers from 0 to count - 1; nothing is rounded or wrapped."""
+    numbers = np.atleast_1d(np.asarray(values))
+    if numbers.ndim != 1:
+        raise InvalidInputError(f"{noun}s must be one number or a list, got {numbers.ndim} axes")
+    if numbers.size and not np.issubdtype(numbers.dtype, np.integer):
+        raise InvalidInputError(f"{noun}s must be integers, got {numbers.dtype}")
     wrong = numbers[(numbers < 0) | (numbers >= count)]
     if wrong.size:
-        raise InvalidInputError(f"{noun} must be from 0 to {count - 1}, got {wrong.flat[0]}")
+        raise InvalidInputError(f"{noun} must be from 0 to {count - 1}, got {wrong[0]}")
+    return numbers.astype(np.int64)
 
 
 def _in_memory(shape: tuple[int, ...]) -> npt.NDArray[np.float32]:

@@ -6,6 +6,7 @@ durable (file and folder are flushed) before it returns: what a ledger entry lis
 
 import errno
 import os
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from typing import Protocol
 from kdrec.errors import IntegrityError, NotFoundError, StorageError
 
 _TEMPORARY = ".tmp"
+_TEMPORARY_NAME = re.compile(r"\..+\.\d+-\d+\.tmp")
 
 
 class ReadableStorage(Protocol):
@@ -37,6 +39,13 @@ class Storage(ReadableStorage, Protocol):
 
     def write(self, key: str, data: bytes) -> None:
         """Replace the file atomically and durably."""
+
+    def size(self, key: str) -> int:
+        """Bytes of the file.
+
+        Raises:
+            NotFoundError: There is none.
+        """
 
     def delete(self, key: str) -> None:
         """Remove the file; no error where there is none."""
@@ -91,6 +100,11 @@ class LocalStorage:
                 raise
             _flush_folders(path.parent, self.root)
 
+    def size(self, key: str) -> int:
+        path = self.path(key)
+        with _translated(path):
+            return path.stat().st_size
+
     def delete(self, key: str) -> None:
         path = self.path(key)
         with _translated(path):
@@ -102,7 +116,7 @@ class LocalStorage:
                 Path(folder, name).relative_to(self.root).as_posix()
                 for folder, _, names in os.walk(self.root / prefix, onerror=_raise_unless_absent)
                 for name in names
-                if not name.endswith(_TEMPORARY)
+                if not is_temporary(name)
             ]
         yield from sorted(found)
 
@@ -110,7 +124,13 @@ class LocalStorage:
         """Remove the temporary files that a killed process left; call it holding the lock."""
         with _translated(self.root):
             for path in self.root.rglob(f".*{_TEMPORARY}"):
-                path.unlink(missing_ok=True)
+                if is_temporary(path.name):
+                    path.unlink(missing_ok=True)
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file of this name is one that was being written."""
+    return _TEMPORARY_NAME.fullmatch(name) is not None
 
 
 def _raise_unless_absent(error: OSError) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from kdrec.errors import IncompleteError, IntegrityError, KdrecError, NotFoundError
+from kdrec.errors import IncompleteError, KdrecError, NotFoundError
 from kdrec.store.encodings import beyond_bound
 from kdrec.store.ledger import HEADER_KEY, SEAL_KEY, FileDigest
 from kdrec.store.plan import Block
@@ -27,6 +27,7 @@ class VerifyReport:
         damaged: A line for each thing that is wrong.
         absent: Blocks that are not (yet) here.
         unlisted: Files that no ledger knows; harmless, and not read by anyone.
+        proof_records: Number of proof records kept.
         proof_checked: Number of proof records compared with what is stored.
     """
 
@@ -35,6 +36,7 @@ class VerifyReport:
     damaged: list[str] = field(default_factory=list)
     absent: list[Block] = field(default_factory=list)
     unlisted: list[str] = field(default_factory=list)
+    proof_records: int = 0
     proof_checked: int = 0
 
 
@@ -96,7 +98,7 @@ def _check_files(
             digest.check(data, where=where, remedy=reader.remedy)
         except NotFoundError:
             report.damaged.append(f"{where} is missing; {reader.remedy}")
-        except IntegrityError as error:
+        except KdrecError as error:
             report.damaged.append(str(error))
         else:
             report.files += 1
@@ -124,6 +126,7 @@ def _check_proof(report: VerifyReport, reader: RecordingReader) -> None:
     absent = {(block.group, block.part) for block in report.absent}
     places = zip(proof.views_M // grid.group, proof.samples_M // grid.block_samples, strict=True)
     here = np.array([(int(g), int(p)) not in absent for g, p in places], dtype=bool)
+    report.proof_records = len(proof)
     if not here.any():
         return
     _, decoded = reader.read(proof.views_M[here], proof.samples_M[here])

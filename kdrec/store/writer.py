@@ -10,9 +10,16 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from kdrec.errors import AlreadyExistsError, ConflictError, IncompleteError, NotFoundError
+from kdrec.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    IncompleteError,
+    IntegrityError,
+    NotFoundError,
+)
 from kdrec.store.arrays import create_hierarchy, encode_shard, record_arrays
 from kdrec.store.contents import ProofRecords, SampleContents, static_contents
+from kdrec.store.documents import canonical
 from kdrec.store.encodings import Logits, beyond_bound, find_encoding
 from kdrec.store.ledger import (
     HEADER_KEY,
@@ -28,6 +35,7 @@ from kdrec.store.plan import Block, BlockGrid, Plan
 from kdrec.store.storage import Storage
 
 ROOT_KEY = "zarr.json"
+BEGINNING_KEY = "ledger/beginning.json"
 OWN_NAMES = frozenset({"params", "logits", "samples", "proof", "ledger", ROOT_KEY, SEAL_KEY})
 """All that lies directly in a recording's folder."""
 _REMEDY = "delete the recording and record it again"
@@ -68,6 +76,7 @@ class RecordingWriter:
         self._where = where
         self._metadata: dict[str, bytes] = {}
         self._header = ""
+        self._seal: Seal | None = None
         self._manifest: Manifest | None = None
 
     @property
@@ -76,13 +85,21 @@ class RecordingWriter:
         assert self._manifest is not None, "begin or resume first"
         return self._manifest
 
-    def begin(self, manifest: Manifest, samples: SampleContents, proof: ProofRecords) -> None:
-        """Write everything that comes before the first block.
+    def prepare(self) -> Manifest | None:
+        """Look what lies there: the manifest of a recording to resume, None to begin one.
 
         Raises:
             AlreadyExistsError: Something else lies there.
+            IntegrityError: A recording lies there that has lost its `zarr.json`.
         """
-        self._clear_unfinished_beginning()
+        found = find_manifest(self._storage, where=self._where)
+        if found is None:
+            self._clear_unfinished_beginning()
+        return found
+
+    def begin(self, manifest: Manifest, samples: SampleContents, proof: ProofRecords) -> None:
+        """Write everything that comes before the first block; call `prepare` before."""
+        self._storage.write(BEGINNING_KEY, canonical({}))
         specs, values = static_contents(samples, proof)
         records = record_arrays(
             manifest.plan,
@@ -100,6 +117,8 @@ class RecordingWriter:
 
     def resume(self, manifest: Manifest) -> None:
         """Continue a recording that was begun."""
+        self._storage.delete(BEGINNING_KEY)
+        self._seal = self._find_seal()
         self._manifest = manifest
         self._header = self._entry(HEADER_KEY).digest
         names = ["params", "logits"] if manifest.parameters else ["logits"]
@@ -109,14 +128,28 @@ class RecordingWriter:
         """The ledger entries of the blocks that are there, by block name.
 
         Raises:
-            IntegrityError: An entry is damaged.
+            IntegrityError: An entry is damaged, or a file it lists is missing or cut.
         """
         entries: dict[str, LedgerEntry] = {}
         for key in self._storage.keys("ledger/"):
-            if key != HEADER_KEY:
+            if key not in (HEADER_KEY, BEGINNING_KEY):
                 entry = self._entry(key)
+                self._check_sizes(entry, key)
                 entries[entry.block] = entry
         return entries
+
+    def _check_sizes(self, entry: LedgerEntry, ledger_key: str) -> None:
+        for key, digest in entry.files.items():
+            remedy = f"delete {ledger_key} and run the same kdrec record again to record it anew"
+            where = f"block {entry.block} of {self._where}: {key}"
+            try:
+                size = self._storage.size(key)
+            except NotFoundError as error:
+                raise IntegrityError(f"{where} is missing; {remedy}") from error
+            if size != digest.size:
+                raise IntegrityError(
+                    f"{where} has {size} bytes, the ledger says {digest.size}; {remedy}"
+                )
 
     def commit(
         self,
@@ -137,6 +170,7 @@ class RecordingWriter:
         Raises:
             InvalidInputError: The encoding cannot keep a logit within its bound.
             StorageError: The disk refuses; nothing of the block is committed.
+            ConflictError: The recording is sealed, and these are other bytes than it had.
         """
         encoding = find_encoding(self.manifest.plan.encoding)
         stored = encoding.to_stored(logits_GSC)
@@ -149,11 +183,12 @@ class RecordingWriter:
             )
             for name, metadata in self._metadata.items()
         }
-        for key, data in files.items():
-            self._storage.write(key, data)
         entry = LedgerEntry(
             block=block.name, recording=self._header, files=digest_files(files), correct=correct
         )
+        self._check_sealed(block, files | {block.ledger_key: entry.to_bytes()})
+        for key, data in files.items():
+            self._storage.write(key, data)
         self._storage.write(block.ledger_key, entry.to_bytes())
         return entry
 
@@ -179,18 +214,43 @@ class RecordingWriter:
         self._storage.write(SEAL_KEY, seal.to_bytes())
         return seal
 
+    def _find_seal(self) -> Seal | None:
+        try:
+            data = self._storage.read(SEAL_KEY)
+        except NotFoundError:
+            return None
+        return Seal.from_bytes(data, where=f"{self._where}/{SEAL_KEY}", remedy=_REMEDY)
+
+    def _check_sealed(self, block: Block, files: Mapping[str, bytes]) -> None:
+        """A sealed recording is completed with the bytes it had, or not at all."""
+        if self._seal is None:
+            return
+        for key, data in files.items():
+            if self._seal.files.get(key) != FileDigest.of(data):
+                raise ConflictError(
+                    f"{block} of {self._where} comes out otherwise than it was sealed ({key}); the "
+                    "teacher, its device or a library is another: fetch the block instead"
+                )
+
     def _entry(self, key: str) -> LedgerEntry:
         where = f"{self._where}/{key}"
         return LedgerEntry.from_bytes(self._storage.read(key), where=where, remedy=_REMEDY)
 
     def _clear_unfinished_beginning(self) -> None:
-        """What a process killed while beginning left; anything else is not ours to remove."""
+        """Remove what a process killed while beginning left; anything else is not ours to touch."""
         keys = list(self._storage.keys())
+        begun = [key for key in keys if key == SEAL_KEY or key.startswith("ledger/g")]
+        if begun:
+            raise IntegrityError(
+                f"{self._where} holds {begun[0]}, but its {ROOT_KEY} is missing; fetch or restore "
+                f"that file, or {_REMEDY}"
+            )
         foreign = [key for key in keys if key.partition("/")[0] not in OWN_NAMES]
-        if foreign:
+        if keys and (foreign or BEGINNING_KEY not in keys):
             raise AlreadyExistsError(
-                f"{self._where} exists and holds {foreign[0]!r}, which is not kdrec's; "
+                f"{self._where} exists and holds {(foreign or keys)[0]!r}, which is not kdrec's; "
                 "give the recording another name"
             )
-        for key in keys:
+        # The marker goes last: killed while clearing, the next process still knows whose it is.
+        for key in sorted(keys, key=lambda key: key == BEGINNING_KEY):
             self._storage.delete(key)

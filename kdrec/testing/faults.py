@@ -47,6 +47,9 @@ class FaultyStorage:
             raise StorageError(f"{key}: no space left on device")
         self._storage.write(key, data[: len(data) // 2] if number == self._tear_at else data)
 
+    def size(self, key: str) -> int:
+        return self._storage.size(key)
+
     def delete(self, key: str) -> None:
         self._storage.delete(key)
 

@@ -106,7 +106,7 @@ def make_recording(
     logits_VSC = make_logits(plan, num_classes)
     writer = RecordingWriter(storage or LocalStorage(folder), where=str(folder))
     manifest = make_manifest(plan, samples, num_classes=num_classes)
-    if (folder / "zarr.json").exists():
+    if writer.prepare() is not None:
         writer.resume(manifest)
     else:
         writer.begin(manifest, _contents(plan, samples), _proof(plan, samples, logits_VSC))

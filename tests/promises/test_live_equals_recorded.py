@@ -12,7 +12,6 @@ import torch
 
 from kdrec.augment import parse_augmentation
 from kdrec.client import open_recording
-from kdrec.errors import ConflictError
 from kdrec.models import build_model
 from kdrec.recorder import RecordRequest, Teacher, TeacherOptions, TeacherPass, load_teacher, record
 from kdrec.samples import SampleSet, make_shapes
@@ -144,18 +143,3 @@ def test_asked_in_the_students_batches_the_teacher_agrees_within_rounding(
             worst = max(worst, float(difference))
     print(f"largest difference of a logit: {worst:.2g}")  # noqa: T201
     assert worst < 1e-5
-
-
-def test_data_in_another_order_are_refused(path: Path, samples: SampleSet) -> None:
-    order = np.arange(len(samples))
-    order[[3, 11]] = order[[11, 3]]
-    with pytest.raises(ConflictError, match=r"sample 3\b"):
-        RecordedViews(open_recording(path), samples.rows(order))
-
-
-def test_an_order_is_found_when_asked_for(path: Path, samples: SampleSet) -> None:
-    order = np.random.Generator(np.random.PCG64(3)).permutation(len(samples))
-    shuffled = samples.rows(order)
-    found = open_recording(path).check(shuffled, permute=True)
-    assert found is not None
-    np.testing.assert_array_equal(shuffled.rows(found).points_SND, samples.points_SND)

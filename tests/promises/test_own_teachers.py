@@ -95,24 +95,3 @@ def test_wrong_use_is_one_line_with_what_to_do(
     assert said in lines[-1]
     assert "Traceback" not in done.err
     assert not (tmp_path / "r.zarr").exists()
-
-
-def test_two_recorders_of_one_plan_share_and_of_two_plans_the_second_is_refused(
-    tmp_path: Path, teachers: Path
-) -> None:
-    from tests.programs import start
-
-    path = tmp_path / "r.zarr"
-    slow = ["--teacher", f"{teachers}:PointsLast", "--teacher-arg", "pause=0.5",
-            *options(SMALL | {"views": 8})]  # fmt: skip
-    first = start("record", path, *slow)
-    while not (path / "zarr.json").exists():
-        assert first.poll() is None
-    other = kdrec("record", path, *slow, "--seed", "7")
-    assert first.poll() is None, "the first was to be still at work"
-    assert other.code == 5
-    assert "seed: 0 recorded, 7 now" in other.err
-    second = kdrec("record", path, *slow)
-    first.communicate(timeout=60)
-    assert (first.returncode, second.code) == (0, 0), second.err
-    assert "another process records here" in second.err or "0 now" in second.out

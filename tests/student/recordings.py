@@ -40,6 +40,9 @@ class MemoryStorage:
     def write(self, key: str, data: bytes) -> None:
         self._files[key] = data
 
+    def size(self, key: str) -> int:
+        return len(self.read(key))
+
     def delete(self, key: str) -> None:
         self._files.pop(key, None)
 

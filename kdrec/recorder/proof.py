@@ -10,7 +10,7 @@ from kdrec.recorder.passes import TeacherPass
 from kdrec.store import TEACHER_SLACK, Block, BlockGrid, Plan, ProofRecords
 
 MOST_RECORDS = 256
-_SHARE = 50  # at most one record in 50 is kept
+_SHARE = 100  # at most one record in 100 is kept
 _STREAM = 0xF2
 
 

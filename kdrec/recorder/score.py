@@ -18,7 +18,7 @@ from kdrec.recorder.probe import accuracy
 from kdrec.store import Correct, Plan
 
 LARGE_LOSS = 0.03
-_LEAST, _MOST, _SHARE = 64, 1024, 50
+_LEAST, _MOST, _SHARE = 64, 1024, 200  # clouds; at most one record in 200
 _STREAM = 0xF3
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from kdrec.client import fetch, open_recording
-from kdrec.errors import IncompleteError, NotFoundError, ServiceError
+from kdrec.errors import IncompleteError, IntegrityError, NotFoundError, ServiceError
 from kdrec.store import LocalStorage, RecordingReader, verify_bytes
 
 Record = Callable[..., None]

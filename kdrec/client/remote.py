@@ -97,7 +97,7 @@ class RemoteStorage:
         if kept is not None and FileDigest.of(kept) == digest:
             return kept
         data = self._fetch_listed(key, digest)
-        if key != ROOT_KEY:
+        if key != ROOT_KEY or self._folder.has(ROOT_KEY):
             self._folder.write(key, data)
             self._awaited[self._lists[key]].discard(key)
             self._settle(self._lists[key])
@@ -107,12 +107,16 @@ class RemoteStorage:
         for attempt in range(_FETCH_TRIES):
             data = self._transport.get(f"zarr/{key}")
             try:
-                digest.check(data, where=key, remedy=_REMEDY)
+                digest.check(data, where=f"{self._owner(key)}: {key}", remedy=_REMEDY)
                 break
             except IntegrityError:
                 if attempt == _FETCH_TRIES - 1:
                     raise
         return data
+
+    def _owner(self, key: str) -> str:
+        name = self._lists[key].removeprefix("ledger/").removesuffix(".json")
+        return "the header" if self._lists[key] == HEADER_KEY else f"block {name}"
 
     def _read_document(self, key: str) -> bytes:
         if key not in self._documents:
@@ -139,9 +143,13 @@ class RemoteStorage:
             return
         self._digests |= document.files
         self._lists |= dict.fromkeys(document.files, key)
-        listed = document.files.keys() - {ROOT_KEY}
-        self._awaited[key] = {file for file in listed if not self._folder.has(file)}
-        if not self._folder.has(key):
+        self._awaited[key] = {
+            file
+            for file in document.files
+            if not file.endswith(ROOT_KEY) and not self._folder.has(file)
+        }
+        closing = {key, ROOT_KEY} if key == HEADER_KEY else {key}
+        if not all(map(self._folder.has, closing)):
             self._settle(key)
 
     def _parse(self, key: str, data: bytes) -> LedgerEntry | Seal:
@@ -156,12 +164,25 @@ class RemoteStorage:
         return entry
 
     def _settle(self, document: str) -> None:
-        """Write a document if all that it lists is here."""
+        """Write a document if all that it lists is here.
+
+        The header's metadata are not waited for, but fetched then: no reader asks for all of them.
+        """
         if self._awaited[document]:
             return
+        if document != HEADER_KEY:
+            self._folder.write(document, self._documents[document])
+            return
+        listed = LedgerEntry.from_bytes(
+            self._documents[document], where=document, remedy=_REMEDY
+        ).files
+        metadata = [key for key in listed if key.endswith(ROOT_KEY) and key != ROOT_KEY]
+        for key in metadata:
+            if not self._folder.has(key):
+                self._folder.write(key, self._fetch_listed(key, listed[key]))
+        root = self._fetch_listed(ROOT_KEY, listed[ROOT_KEY])
         self._folder.write(document, self._documents[document])
-        if document == HEADER_KEY:
-            self._folder.write(ROOT_KEY, self._fetch_listed(ROOT_KEY, self._digests[ROOT_KEY]))
+        self._folder.write(ROOT_KEY, root)
 
     def _kept(self, key: str) -> bytes | None:
         try:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import zarr
 from zarr.abc.store import Store
 from zarr.core.buffer import Buffer, default_buffer_prototype
+from zarr.errors import BaseZarrError
 from zarr.storage import MemoryStore
 
 from kdrec.errors import IntegrityError
@@ -159,13 +160,16 @@ def decode_files(
         remedy: What to do about damage, for the error.
 
     Raises:
-        IntegrityError: A checksum does not match.
+        IntegrityError: A checksum does not match, a chunk is absent, or the metadata are others.
     """
     buffers = {key: _buffer(data) for key, data in files.items()}
-    array = _open(MemoryStore(buffers | {"zarr.json": _buffer(metadata)}), write=False)
+    store = MemoryStore(buffers | {"zarr.json": _buffer(metadata)})
     try:
+        array = _open(store, write=False)
+        if not region and array.nchunks != len(files):
+            raise ValueError(f"{len(files)} of its {array.nchunks} chunks are listed")
         return np.asarray(array[_slices(region)])
-    except (ValueError, RuntimeError, TypeError) as error:
+    except (BaseZarrError, ValueError, RuntimeError, TypeError, KeyError) as error:
         raise IntegrityError(f"{where} is damaged: {error}; {remedy}") from error
 
 

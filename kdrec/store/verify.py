@@ -129,13 +129,20 @@ def _check_proof(report: VerifyReport, reader: RecordingReader) -> None:
     report.proof_records = len(proof)
     if not here.any():
         return
-    _, decoded = reader.read(proof.views_M[here], proof.samples_M[here])
+    views, samples = proof.views_M[here], proof.samples_M[here]
+    parameters, decoded = reader.read(views, samples)
+    plan = reader.manifest.plan
+    drawn = plan.augmentation.draw(plan.seed, views=views, samples_B=samples)
+    for record in np.flatnonzero((parameters.values_BP != drawn.values_BP).any(axis=1))[:1]:
+        report.damaged.append(
+            f"{reader.where}: the parameters of view {views[record]} of sample {samples[record]} "
+            "are not those that its seed gives; record it again"
+        )
     slack = TEACHER_SLACK[reader.manifest.plan.precision]
     wrong = beyond_bound(proof.logits_MC[here], decoded, reader.manifest.bound, slack=slack)
     report.proof_checked = int(here.sum())
     for record in np.flatnonzero(wrong.any(axis=1))[:1]:
-        view, sample = proof.views_M[here][record], proof.samples_M[here][record]
         report.damaged.append(
-            f"{reader.where}: view {view} of sample {sample} is beyond the bound of its encoding "
-            f"({reader.manifest.bound}); record it again"
+            f"{reader.where}: view {views[record]} of sample {samples[record]} is beyond the bound "
+            f"of its encoding ({reader.manifest.bound}); record it again"
         )

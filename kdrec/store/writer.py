@@ -15,6 +15,7 @@ from kdrec.errors import (
     ConflictError,
     IncompleteError,
     IntegrityError,
+    InvalidInputError,
     NotFoundError,
 )
 from kdrec.store.arrays import create_hierarchy, encode_shard, record_arrays
@@ -175,7 +176,11 @@ class RecordingWriter:
         encoding = find_encoding(self.manifest.plan.encoding)
         stored = encoding.to_stored(logits_GSC)
         decoded = encoding.from_stored(stored)
-        assert not beyond_bound(logits_GSC, decoded, self.manifest.bound).any(), encoding.name
+        if beyond_bound(logits_GSC, decoded, self.manifest.bound).any():
+            raise InvalidInputError(
+                f"{block}: encoding {encoding.name} cannot keep its logits within its bound "
+                f"({self.manifest.bound}); they must be finite, or use --encoding exact"
+            )
         values: Mapping[str, npt.NDArray[np.generic]] = {"params": parameters_GSP, "logits": stored}
         files = {
             block.shard_key(name): encode_shard(

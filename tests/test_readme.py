@@ -17,7 +17,7 @@ BLOCKS = re.findall(r"(?:<!-- (\w+) -->\n)?```(\w*)\n(.*?)```", README, re.DOTAL
 EXECUTED_ELSEWHERE = {
     "make demo": "tests/cli/test_demo.py runs what it runs",
     "make test": "this very run",
-    "pip install .[all]": "the Makefile's setup; tests/test_packaging.py looks at the extras",
+    "pip install .[all]": "what the Makefile sets up; the extras are looked at below",
 }
 
 

@@ -107,16 +107,12 @@ class RemoteStorage:
         for attempt in range(_FETCH_TRIES):
             data = self._transport.get(f"zarr/{key}")
             try:
-                digest.check(data, where=f"{self._owner(key)}: {key}", remedy=_REMEDY)
+                digest.check(data, where=key, remedy=_REMEDY)
                 break
             except IntegrityError:
                 if attempt == _FETCH_TRIES - 1:
                     raise
         return data
-
-    def _owner(self, key: str) -> str:
-        name = self._lists[key].removeprefix("ledger/").removesuffix(".json")
-        return "the header" if self._lists[key] == HEADER_KEY else f"block {name}"
 
     def _read_document(self, key: str) -> bytes:
         if key not in self._documents:

@@ -292,6 +292,8 @@ class RecordingReader:
             data = self._storage.read(key)
         except NotFoundError as error:
             raise IntegrityError(f"{where} is missing; {self.remedy}") from error
+        except IntegrityError as error:  # a server's answer: only here is known what it was for
+            raise IntegrityError(f"{where}: {error}") from error
         digests[key].check(data, where=where, remedy=self.remedy)
         return data
 

@@ -21,7 +21,7 @@ from kdrec.cli.terminal import (
 )
 from kdrec.factories import parse_arguments
 from kdrec.samples import SampleSet, load_samples
-from kdrec.store import ENCODINGS
+from kdrec.store import ENCODINGS, plan_encoding
 
 if TYPE_CHECKING:
     from kdrec.recorder import (
@@ -156,7 +156,19 @@ def record(
     encoding: Annotated[
         str,
         typer.Option(help=f"Of the logits: {', '.join(ENCODINGS)}.", rich_help_panel=_PLAN),
-    ] = "exact",
+    ] = "compact",
+    max_kl: Annotated[
+        float | None,
+        typer.Option(
+            help="What compact and portable keep: the mean KL divergence, both ways, at "
+            "temperatures 1, 2, 4 and 8; 2.5e-4 by default.",
+            rich_help_panel=_PLAN,
+        ),
+    ] = None,
+    max_error: Annotated[
+        float | None,
+        typer.Option(help="Or the greatest error of every logit: 0.05.", rich_help_panel=_PLAN),
+    ] = None,
     group: Annotated[
         int, typer.Option(min=1, help="Views coded together.", rich_help_panel=_PLAN)
     ] = 8,
@@ -210,7 +222,7 @@ def record(
         augmentation=augmentation,
         views=views,
         seed=seed,
-        encoding=encoding,
+        encoding=plan_encoding(encoding, max_kl=max_kl, max_error=max_error),
         group=group,
         batch_size=batch_size,
         block_samples=block_samples,

@@ -2,7 +2,7 @@
 
 from kdrec.recorder.classes import match_classes, read_class_map, read_class_names
 from kdrec.recorder.passes import TeacherPass
-from kdrec.recorder.planning import RecordRequest, make_manifest, make_plan
+from kdrec.recorder.planning import RecordRequest, make_plan
 from kdrec.recorder.precision import Precision
 from kdrec.recorder.probe import ProbeReport, probe_teacher
 from kdrec.recorder.recording import RecordObserver, RecordProgress, RecordResult, record
@@ -24,7 +24,6 @@ __all__ = [
     "TeacherScore",
     "load_teacher",
     "load_tensors",
-    "make_manifest",
     "make_plan",
     "match_classes",
     "probe_teacher",

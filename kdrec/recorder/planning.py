@@ -9,16 +9,14 @@ from pydantic import ValidationError
 from kdrec.augment import Augmentation
 from kdrec.errors import InvalidInputError
 from kdrec.recorder.teacher import Teacher, TeacherOptions
-from kdrec.samples import PointChoice, SampleSet, identify
+from kdrec.samples import PointChoice, SampleIdentity, SampleSet
 from kdrec.store import (
-    Classes,
     DataPlan,
-    Manifest,
+    EncodingPlan,
     Plan,
     TeacherPlan,
     default_block_samples,
-    find_encoding,
-    parameter_columns,
+    plan_encoding,
 )
 
 DEFAULT_GROUP = 8
@@ -36,7 +34,7 @@ class RecordRequest:
         augmentation: Of the views.
         views: V.
         seed: Of everything that is drawn.
-        encoding: Of the logits.
+        encoding: Of the logits, see `kdrec.store.plan_encoding`.
         group: Views coded together.
         batch_size: Clouds at once.
         block_samples: Samples of a block, None to derive it.
@@ -52,7 +50,7 @@ class RecordRequest:
     augmentation: Augmentation = field(default_factory=Augmentation)
     views: int = 1
     seed: int = 0
-    encoding: str = "exact"
+    encoding: EncodingPlan = field(default_factory=lambda: plan_encoding("compact"))
     group: int = DEFAULT_GROUP
     batch_size: int = DEFAULT_BATCH_SIZE
     block_samples: int | None = None
@@ -67,6 +65,7 @@ def make_plan(
     request: RecordRequest,
     teacher: Teacher,
     samples: SampleSet,
+    identity: SampleIdentity,
     *,
     num_classes: int,
     class_map: tuple[int, ...] | None,
@@ -78,6 +77,7 @@ def make_plan(
         request: What was asked for.
         teacher: Loaded.
         samples: Preprocessed.
+        identity: Of these samples.
         num_classes: C, the teacher's columns.
         class_map: Matched.
         recorded: Plan of the recording that is continued; what depends on the machine, the number
@@ -86,13 +86,12 @@ def make_plan(
     Raises:
         InvalidInputError: A value is out of range.
     """
-    find_encoding(request.encoding)
     request.augmentation.num_points(samples.num_points)
     group = min(request.group, request.views)
     try:
         return Plan(
             teacher=_teacher_plan(teacher),
-            data=_data_plan(samples, request.point_choice),
+            data=_data_plan(samples, identity, request.point_choice),
             augmentation=request.augmentation,
             seed=request.seed,
             views=request.views,
@@ -119,19 +118,6 @@ def make_plan(
         raise InvalidInputError(f"{name}: {message}, got {first['input']!r}") from error
 
 
-def make_manifest(
-    plan: Plan, samples: SampleSet, *, num_teacher: int, names: tuple[str, ...] | None, proof: int
-) -> Manifest:
-    """The manifest of a new recording with this many proof records."""
-    return Manifest(
-        plan=plan,
-        classes=Classes(num_teacher=num_teacher, teacher=names, data=samples.class_names),
-        parameters=parameter_columns(plan.augmentation),
-        bound=find_encoding(plan.encoding).bound,
-        num_proof=proof,
-    )
-
-
 def _teacher_plan(teacher: Teacher) -> TeacherPlan:
     return TeacherPlan(
         name=teacher.name,
@@ -142,9 +128,9 @@ def _teacher_plan(teacher: Teacher) -> TeacherPlan:
     )
 
 
-def _data_plan(samples: SampleSet, point_choice: PointChoice) -> DataPlan:
+def _data_plan(samples: SampleSet, identity: SampleIdentity, point_choice: PointChoice) -> DataPlan:
     return DataPlan(
-        digest=identify(samples).digest,
+        digest=identity.digest,
         num_samples=len(samples),
         num_points=samples.num_points,
         channels=samples.channels,

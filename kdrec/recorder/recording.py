@@ -15,20 +15,20 @@ import torch
 
 from kdrec.recorder.classes import match_classes
 from kdrec.recorder.passes import TeacherPass
-from kdrec.recorder.planning import RecordRequest, make_manifest, make_plan
+from kdrec.recorder.planning import RecordRequest, make_plan
 from kdrec.recorder.probe import ProbeReport, probe_teacher
 from kdrec.recorder.proof import check_proof, check_proof_again, run_proof
 from kdrec.recorder.score import TeacherScore, count_correct, score_teacher
 from kdrec.recorder.teacher import Teacher
-from kdrec.samples import SampleSet, identify
+from kdrec.samples import SampleIdentity, SampleSet, identify
 from kdrec.store import (
     SEAL_KEY,
     Block,
     BlockGrid,
+    Classes,
     Correct,
     LedgerEntry,
     LocalStorage,
-    Manifest,
     Plan,
     ProofRecords,
     RecordingReader,
@@ -111,12 +111,15 @@ def record(
     storage = LocalStorage(request.out)
     found = find_manifest(storage, where=where)
     with _threads(request.threads or (found.plan.threads if found else None)):
-        manifest = _draft(request, teacher, samples, recorded=found.plan if found else None)
+        identity = identify(samples)
+        plan, classes = _draft(
+            request, teacher, samples, identity, recorded=found.plan if found else None
+        )
 
         def refuse_another_plan() -> None:
             there = find_manifest(storage, where=where)
             if there is not None:
-                check_same_plan(there.plan, manifest.plan, where=where)
+                check_same_plan(there.plan, plan, where=where)
 
         def wait() -> None:
             refuse_another_plan()
@@ -125,23 +128,34 @@ def record(
         refuse_another_plan()
         with recording_lock(request.out, while_waiting=wait):
             refuse_another_plan()
-            run = _Run(manifest, teacher, samples, storage, observer)
-            return run.to_the_end()
+            run = _Run(plan, classes, teacher, samples, storage, observer)
+            return run.to_the_end(identity)
 
 
 def _draft(
-    request: RecordRequest, teacher: Teacher, samples: SampleSet, *, recorded: Plan | None
-) -> Manifest:
-    """The manifest, but for the number of proof records."""
+    request: RecordRequest,
+    teacher: Teacher,
+    samples: SampleSet,
+    identity: SampleIdentity,
+    *,
+    recorded: Plan | None,
+) -> tuple[Plan, Classes]:
+    """The plan, and what the columns of the logits mean."""
     num_classes = _count_columns(teacher, samples, request.batch_size)
     names = request.teacher_classes or teacher.class_names
     class_map = match_classes(
         samples, num_teacher=num_classes, teacher_names=names, class_map=request.class_map
     )
     plan = make_plan(
-        request, teacher, samples, num_classes=num_classes, class_map=class_map, recorded=recorded
+        request,
+        teacher,
+        samples,
+        identity,
+        num_classes=num_classes,
+        class_map=class_map,
+        recorded=recorded,
     )
-    return make_manifest(plan, samples, num_teacher=num_classes, names=names, proof=0)
+    return plan, Classes(num_teacher=num_classes, teacher=names, data=samples.class_names)
 
 
 def _count_columns(teacher: Teacher, samples: SampleSet, batch_size: int) -> int:
@@ -165,14 +179,15 @@ class _Run:
 
     def __init__(
         self,
-        manifest: Manifest,
+        plan: Plan,
+        classes: Classes,
         teacher: Teacher,
         samples: SampleSet,
         storage: LocalStorage,
         observer: RecordObserver,
     ) -> None:
-        self._manifest = manifest
-        self._plan = manifest.plan
+        self._plan = plan
+        self._classes = classes
         self._samples = samples
         self._storage = storage
         self._observer = observer
@@ -181,11 +196,11 @@ class _Run:
         self._writer = RecordingWriter(storage, where=self._where)
         self._grid = BlockGrid.of(self._plan)
 
-    def to_the_end(self) -> RecordResult:
+    def to_the_end(self, identity: SampleIdentity) -> RecordResult:
         existing = self._writer.prepare()
         self._storage.remove_unfinished()
         if existing is None:
-            self._begin()
+            self._begin(identity)
         else:
             self._writer.resume(existing)
         proof = RecordingReader(self._storage, where=self._where).proof()
@@ -198,13 +213,12 @@ class _Run:
             self._writer.seal()
         return self._result(missing)
 
-    def _begin(self) -> None:
+    def _begin(self, identity: SampleIdentity) -> None:
         some = self._samples.points_SND[: 2 * self._plan.batch_size]
         report = probe_teacher(self._pass.teacher, some, batch_size=self._plan.batch_size)
         score = score_teacher(self._plan, self._pass)
         self._observer.on_probe(report, score)
         proof = run_proof(self._plan, self._pass)
-        identity = identify(self._samples)
         contents = SampleContents(
             digests=identity.digests,
             sketches=identity.sketches,
@@ -212,8 +226,7 @@ class _Run:
             names=self._samples.names,
             points_SND=self._samples.points_SND if self._plan.with_samples else None,
         )
-        manifest = self._manifest.model_copy(update={"num_proof": len(proof)})
-        self._writer.begin(manifest, contents, proof)
+        self._writer.begin(self._plan, self._classes, contents, proof)
 
     def _record(self, missing: list[Block], proof: ProofRecords) -> None:
         total = self._grid.views * self._grid.samples

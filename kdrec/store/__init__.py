@@ -1,7 +1,13 @@
 """The recording on disk: plan, manifest, ledger, seal, encodings, writer, reader, verification."""
 
 from kdrec.store.contents import ProofRecords, SampleContents
-from kdrec.store.encodings import ENCODINGS, Encoding, beyond_bound, find_encoding
+from kdrec.store.encodings import (
+    ENCODINGS,
+    Encoding,
+    beyond_bound,
+    find_encoding,
+    plan_encoding,
+)
 from kdrec.store.ledger import (
     HEADER_KEY,
     SEAL_KEY,
@@ -24,6 +30,7 @@ from kdrec.store.plan import (
     Block,
     BlockGrid,
     DataPlan,
+    EncodingPlan,
     Plan,
     TeacherPlan,
     default_block_samples,
@@ -48,6 +55,7 @@ __all__ = [
     "Correct",
     "DataPlan",
     "Encoding",
+    "EncodingPlan",
     "FileDigest",
     "LedgerEntry",
     "LocalStorage",
@@ -71,6 +79,7 @@ __all__ = [
     "is_temporary",
     "parameter_columns",
     "parse_group",
+    "plan_encoding",
     "recording_lock",
     "verify_bytes",
 ]

@@ -5,7 +5,7 @@ itself never touches a file here: it would read a missing chunk as the fill valu
 """
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,16 +13,20 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 from zarr.abc.store import Store
+from zarr.codecs import Crc32cCodec
 from zarr.core.buffer import Buffer, default_buffer_prototype
 from zarr.errors import BaseZarrError
 from zarr.storage import MemoryStore
 
-from kdrec.errors import IntegrityError
-from kdrec.store.encodings import find_encoding, plain_compressors
+from kdrec.errors import IntegrityError, InvalidInputError
+from kdrec.store.encodings import FittedEncoding, find_encoding, plain_compressors
+from kdrec.store.manifest import ParameterColumn
+from kdrec.store.packing import PackedGridCodec
 from kdrec.store.plan import Plan
 
 AnyArray = npt.NDArray[Any]
-_CHUNK_BYTES = 2**20
+_VIEW_CHUNK_BYTES = 2**20
+_GROUP_CHUNK_BYTES = 8 * 2**20
 _POINT_CHUNK_BYTES = 4 * 2**20
 
 
@@ -32,8 +36,10 @@ class ArraySpec:
 
     Attributes:
         chunks: Of one checksum, read whole.
-        shards: Of one file, None for one chunk a file.
+        compressors: Zarr codecs from bytes to bytes.
         dimensions: Names of the axes.
+        shards: Of one file, None for one chunk a file.
+        serializer: Zarr codec from array to bytes.
     """
 
     name: str
@@ -43,6 +49,7 @@ class ArraySpec:
     compressors: tuple[Any, ...]
     dimensions: tuple[str, ...]
     shards: tuple[int, ...] | None = None
+    serializer: Any = "auto"
 
     @property
     def fill_value(self) -> float:
@@ -50,32 +57,53 @@ class ArraySpec:
         return float("nan") if self.dtype.startswith("float") else 0
 
 
-def record_arrays(plan: Plan, *, parameters: int, classes: int) -> tuple[ArraySpec, ...]:
-    """The two arrays that hold the records: one shard a block."""
-    encoding = find_encoding(plan.encoding)
+def record_arrays(
+    plan: Plan, fitted: FittedEncoding, *, columns: Sequence[ParameterColumn], classes: int
+) -> tuple[ArraySpec, ...]:
+    """The two arrays that hold the records: one shard a block.
 
-    def spec(name: str, width: int, dtype: str, compressors: tuple[Any, ...]) -> ArraySpec:
-        return ArraySpec(
-            name=name,
-            shape=(plan.views, plan.data.num_samples, width),
-            dtype=dtype,
-            chunks=(1, _chunk_samples(plan, width), width),
-            shards=(plan.group, plan.block_samples, width),
-            compressors=compressors,
-            dimensions=("view", "sample", "parameter" if name == "params" else "class"),
-        )
+    Args:
+        plan: Of the recording.
+        fitted: Its encoding, made ready for these logits.
+        columns: Of the parameters; none for no such array.
+        classes: C.
+    """
+    encoding = find_encoding(plan.encoding.name)
+    params = ArraySpec(
+        name="params",
+        dtype="float32",
+        serializer=PackedGridCodec.of(columns),
+        compressors=(Crc32cCodec(),),
+        dimensions=("view", "sample", "parameter"),
+        **_block_shapes(plan, len(columns), whole_groups=True),
+    )
+    logits = ArraySpec(
+        name="logits",
+        dtype=encoding.dtype,
+        serializer=fitted.serializer,
+        compressors=fitted.compressors,
+        dimensions=("view", "sample", "class"),
+        **_block_shapes(plan, classes, whole_groups=encoding.whole_groups),
+    )
+    return (params, logits) if columns else (logits,)
 
-    logits = spec("logits", classes, encoding.dtype, encoding.compressors())
-    if parameters == 0:
-        return (logits,)
-    return (spec("params", parameters, "float32", plain_compressors()), logits)
 
+def _block_shapes(plan: Plan, width: int, *, whole_groups: bool) -> dict[str, Any]:
+    """Shapes of an array of records, its shards and its chunks.
 
-def _chunk_samples(plan: Plan, width: int) -> int:
-    """The largest whole number of batches that divides a block and stays below the chunk size."""
+    A chunk holds one view, or all of its group, and the largest whole number of batches that
+    divides a block and stays below the chunk size.
+    """
     batches = plan.block_samples // plan.batch_size
-    most = max(1, _CHUNK_BYTES // (4 * width * plan.batch_size))
-    return plan.batch_size * max(n for n in range(1, batches + 1) if batches % n == 0 and n <= most)
+    views = plan.group if whole_groups else 1
+    chunk_bytes = _GROUP_CHUNK_BYTES if whole_groups else _VIEW_CHUNK_BYTES
+    most = max(1, chunk_bytes // (4 * views * max(1, width) * plan.batch_size))
+    divisor = max(n for n in range(1, batches + 1) if batches % n == 0 and n <= most)
+    return {
+        "shape": (plan.views, plan.data.num_samples, width),
+        "chunks": (views, plan.batch_size * divisor, width),
+        "shards": (plan.group, plan.block_samples, width),
+    }
 
 
 def static_array(name: str, values: AnyArray, *dimensions: str) -> ArraySpec:
@@ -114,6 +142,7 @@ def create_hierarchy(
             dtype=spec.dtype,
             chunks=spec.chunks,
             shards=spec.shards,
+            serializer=spec.serializer,
             compressors=spec.compressors,
             fill_value=spec.fill_value,
             dimension_names=spec.dimensions,
@@ -134,10 +163,16 @@ def encode_shard(metadata: bytes, region: tuple[range, ...], values: AnyArray) -
         metadata: The `zarr.json` of the array.
         region: Ranges of the first axes, exactly one shard.
         values: Of the shard.
+
+    Raises:
+        InvalidInputError: The encoding cannot keep them.
     """
     files = {"zarr.json": _buffer(metadata)}
     array = _open(MemoryStore(files), write=True)
-    array[_slices(region)] = values
+    try:
+        array[_slices(region)] = values
+    except ValueError as error:
+        raise InvalidInputError(str(error)) from error
     (key,) = files.keys() - {"zarr.json"}
     return files[key].to_bytes()
 

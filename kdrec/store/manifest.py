@@ -50,16 +50,31 @@ class Bound(Frozen):
 
     Attributes:
         relative: Times the magnitude of the logit.
-        absolute: Added to it.
+        absolute: Added to it; where there is a spread, once more times exp(depth / spread), but
+            not more than `widest` times; the depth is how far the logit lies below the largest.
+        spread: In logits; None for a bound that is the same at every depth.
+        widest: See `absolute`.
+        mean_kl: What the mean Kullback-Leibler divergence of every block stays below, in nats, in
+            both directions, at temperatures 1, 2, 4 and 8; None if nothing is said of it.
     """
 
     relative: float = 0.0
     absolute: float = 0.0
+    spread: float | None = None
+    widest: float = 1.0
+    mean_kl: float | None = None
 
     def __str__(self) -> str:
         if self.relative == self.absolute == 0:
             return "none: bit for bit"
-        return f"|error| <= {self.relative:.3g} * |logit| + {self.absolute:.3g}"
+        terms = [f"{self.relative:.3g} * |logit|"] if self.relative else []
+        if self.spread is None:
+            terms.append(f"{self.absolute:.3g}")
+        else:
+            growth = f"min(exp(depth / {self.spread:g}), {self.widest:g})"
+            terms.append(f"{self.absolute:.3g} * (1 + {growth})")
+        kept = "" if self.mean_kl is None else f"; mean KL <= {self.mean_kl:g} a block"
+        return f"|error| <= {' + '.join(terms)}{kept}"
 
 
 class Manifest(Frozen):

@@ -53,6 +53,25 @@ class DataPlan(Frozen):
     point_choice: Literal["first", "farthest"] = "first"
 
 
+class EncodingPlan(Frozen):
+    """How logits are stored, and what is asked of their fidelity.
+
+    Attributes:
+        name: Of the encoding.
+        max_kl: Mean Kullback-Leibler divergence over records, in nats.
+        max_error: Of every logit.
+    """
+
+    name: str
+    max_kl: float | None = Field(default=None, gt=0)
+    max_error: float | None = Field(default=None, gt=0)
+
+    def __str__(self) -> str:
+        asked = {"max_kl": self.max_kl, "max_error": self.max_error}
+        said = [f"{dial} {value:g}" for dial, value in asked.items() if value is not None]
+        return " with ".join([self.name, *said])
+
+
 class Plan(Frozen):
     """See the module.
 
@@ -78,7 +97,7 @@ class Plan(Frozen):
     batch_size: int = Field(ge=1)
     block_samples: int = Field(ge=1)
     threads: int = Field(ge=1)
-    encoding: str
+    encoding: EncodingPlan
     with_samples: bool
     class_map: tuple[int, ...] | None = None
 

@@ -21,7 +21,6 @@ from kdrec.augment import ViewParameters
 from kdrec.errors import IncompleteError, IntegrityError, InvalidInputError, NotFoundError
 from kdrec.store.arrays import AnyArray, decode_files, text_of_fixed_width
 from kdrec.store.contents import ProofRecords
-from kdrec.store.encodings import find_encoding
 from kdrec.store.ledger import HEADER_KEY, SEAL_KEY, Correct, FileDigest, LedgerEntry, Seal
 from kdrec.store.manifest import Manifest, parse_group
 from kdrec.store.plan import Block, BlockGrid
@@ -264,8 +263,7 @@ class RecordingReader:
 
     def _decode_block(self, block: Block, decoded: _DecodedGroup) -> None:
         rows = slice(block.samples.start, block.samples.stop)
-        encoding = find_encoding(self.manifest.plan.encoding)
-        decoded.logits_GSC[:, rows] = encoding.from_stored(self._decode_shard("logits", block))
+        decoded.logits_GSC[:, rows] = self._decode_shard("logits", block)
         if self.manifest.parameters:
             decoded.parameters_GSP[:, rows] = self._decode_shard("params", block)
 

@@ -18,7 +18,7 @@ from kdrec.errors import (
     InvalidInputError,
     NotFoundError,
 )
-from kdrec.store.arrays import create_hierarchy, encode_shard, record_arrays
+from kdrec.store.arrays import create_hierarchy, decode_files, encode_shard, record_arrays
 from kdrec.store.contents import ProofRecords, SampleContents, static_contents
 from kdrec.store.documents import canonical
 from kdrec.store.encodings import Logits, beyond_bound, find_encoding
@@ -31,7 +31,7 @@ from kdrec.store.ledger import (
     Seal,
     digest_files,
 )
-from kdrec.store.manifest import Manifest, parse_group
+from kdrec.store.manifest import Classes, Manifest, parameter_columns, parse_group
 from kdrec.store.plan import Block, BlockGrid, Plan
 from kdrec.store.storage import Storage
 
@@ -98,14 +98,32 @@ class RecordingWriter:
             self._clear_unfinished_beginning()
         return found
 
-    def begin(self, manifest: Manifest, samples: SampleContents, proof: ProofRecords) -> None:
-        """Write everything that comes before the first block; call `prepare` before."""
+    def begin(
+        self, plan: Plan, classes: Classes, samples: SampleContents, proof: ProofRecords
+    ) -> Manifest:
+        """Write everything that comes before the first block; call `prepare` before.
+
+        Args:
+            plan: Of the recording.
+            classes: What the columns of the logits mean.
+            samples: What is kept of every sample.
+            proof: The proof records; the encoding is fitted to their logits.
+
+        Raises:
+            InvalidInputError: The encoding cannot keep what is asked of it.
+        """
+        fitted = find_encoding(plan.encoding.name).fit(plan.encoding, proof.logits_MC)
+        manifest = Manifest(
+            plan=plan,
+            classes=classes,
+            parameters=parameter_columns(plan.augmentation),
+            bound=fitted.bound,
+            num_proof=len(proof),
+        )
         self._storage.write(BEGINNING_KEY, canonical({}))
         specs, values = static_contents(samples, proof)
         records = record_arrays(
-            manifest.plan,
-            parameters=len(manifest.parameters),
-            classes=manifest.classes.num_teacher,
+            plan, fitted, columns=manifest.parameters, classes=classes.num_teacher
         )
         attributes = {"kdrec": manifest.model_dump(mode="json")}
         files = create_hierarchy(attributes, [*records, *specs], values)
@@ -115,6 +133,7 @@ class RecordingWriter:
         self._storage.write(HEADER_KEY, header.to_bytes())
         self._storage.write(ROOT_KEY, files[ROOT_KEY])
         self.resume(manifest)
+        return manifest
 
     def resume(self, manifest: Manifest) -> None:
         """Continue a recording that was begun."""
@@ -173,21 +192,13 @@ class RecordingWriter:
             StorageError: The disk refuses; nothing of the block is committed.
             ConflictError: The recording is sealed, and these are other bytes than it had.
         """
-        encoding = find_encoding(self.manifest.plan.encoding)
-        stored = encoding.to_stored(logits_GSC)
-        decoded = encoding.from_stored(stored)
-        if beyond_bound(logits_GSC, decoded, self.manifest.bound).any():
-            raise InvalidInputError(
-                f"{block}: encoding {encoding.name} cannot keep its logits within its bound "
-                f"({self.manifest.bound}); they must be finite, or use --encoding exact"
-            )
-        values: Mapping[str, npt.NDArray[np.generic]] = {"params": parameters_GSP, "logits": stored}
-        files = {
-            block.shard_key(name): encode_shard(
-                metadata, (block.views, block.samples), values[name]
-            )
-            for name, metadata in self._metadata.items()
-        }
+        if not np.isfinite(logits_GSC).all():
+            raise InvalidInputError(f"{block}: its logits must be finite, got NaN or infinity")
+        files = {block.shard_key("logits"): self._encode_logits(block, logits_GSC)}
+        if "params" in self._metadata:
+            region = block.views, block.samples
+            shard = encode_shard(self._metadata["params"], region, parameters_GSP)
+            files[block.shard_key("params")] = shard
         entry = LedgerEntry(
             block=block.name, recording=self._header, files=digest_files(files), correct=correct
         )
@@ -196,6 +207,23 @@ class RecordingWriter:
             self._storage.write(key, data)
         self._storage.write(block.ledger_key, entry.to_bytes())
         return entry
+
+    def _encode_logits(self, block: Block, logits_GSC: Logits) -> bytes:
+        """The shard of the logits, decoded once more to see that it keeps the bound."""
+        region, bound = (block.views, block.samples), self.manifest.bound
+        encoding = find_encoding(self.manifest.plan.encoding.name)
+        stored = encoding.to_stored(logits_GSC, bound)
+        shard = encode_shard(self._metadata["logits"], region, stored)
+        key = block.shard_key("logits").removeprefix("logits/")
+        decoded = decode_files(
+            self._metadata["logits"], {key: shard}, region, where=str(block), remedy="report this"
+        )
+        if beyond_bound(logits_GSC, decoded, bound).any():
+            raise InvalidInputError(
+                f"{block}: encoding {encoding.name} cannot keep its logits within its bound "
+                f"({bound}); use --encoding exact"
+            )
+        return shard
 
     def seal(self) -> Seal:
         """Write the seal over all files; the recording is finished.

@@ -12,16 +12,15 @@ from kdrec.store import (
     BlockGrid,
     Classes,
     DataPlan,
+    EncodingPlan,
     LocalStorage,
-    Manifest,
     Plan,
     ProofRecords,
     RecordingWriter,
     SampleContents,
     Storage,
     TeacherPlan,
-    find_encoding,
-    parameter_columns,
+    plan_encoding,
 )
 
 _STREAM = 0xF4
@@ -43,7 +42,7 @@ def make_plan(
     views: int = 5,
     group: int = 2,
     block_samples: int = 8,
-    encoding: str = "exact",
+    encoding: str | EncodingPlan = "exact",
     augment: str = "scale=0.9:1.1,rotate_y=15",
     seed: int = 0,
     with_samples: bool = True,
@@ -65,20 +64,9 @@ def make_plan(
         batch_size=4,
         block_samples=block_samples,
         threads=1,
-        encoding=encoding,
+        encoding=plan_encoding(encoding) if isinstance(encoding, str) else encoding,
         with_samples=with_samples,
         class_map=class_map,
-    )
-
-
-def make_manifest(plan: Plan, samples: SampleSet, *, num_classes: int) -> Manifest:
-    """The manifest of a plan, with two proof records."""
-    return Manifest(
-        plan=plan,
-        classes=Classes(num_teacher=num_classes, data=samples.class_names),
-        parameters=parameter_columns(plan.augmentation),
-        bound=find_encoding(plan.encoding).bound,
-        num_proof=2,
     )
 
 
@@ -105,11 +93,13 @@ def make_recording(
     plan = plan or make_plan(samples)
     logits_VSC = make_logits(plan, num_classes)
     writer = RecordingWriter(storage or LocalStorage(folder), where=str(folder))
-    manifest = make_manifest(plan, samples, num_classes=num_classes)
-    if writer.prepare() is not None:
+    manifest = writer.prepare()
+    if manifest is not None:
         writer.resume(manifest)
     else:
-        writer.begin(manifest, _contents(plan, samples), _proof(plan, samples, logits_VSC))
+        classes = Classes(num_teacher=num_classes, data=samples.class_names)
+        proof = _proof(plan, samples, logits_VSC)
+        writer.begin(plan, classes, _contents(plan, samples), proof)
     committed = writer.committed()
     missing = [block for block in BlockGrid.of(plan) if block.name not in committed]
     for block in missing[:blocks]:

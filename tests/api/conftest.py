@@ -17,19 +17,17 @@ from kdrec.api import ServiceSettings, create_app
 from kdrec.api.server import BoundService
 from kdrec.augment import Augmentation, parse_augmentation
 from kdrec.store import (
-    ENCODINGS,
     BlockGrid,
     Classes,
     DataPlan,
     LocalStorage,
-    Manifest,
-    ParameterColumn,
     Plan,
     ProofRecords,
     RecordingWriter,
     SampleContents,
     TeacherPlan,
     find_manifest,
+    plan_encoding,
 )
 
 Record = Callable[..., None]
@@ -37,39 +35,28 @@ Ask = Callable[..., httpx.Response]
 VIEWS, SAMPLES, CLASSES, POINTS = 4, 10, 5, 8
 
 
-def make_manifest(seed: int) -> Manifest:
-    augmentation = parse_augmentation("scale=0.9:1.1,rotate_y=15")
-    plan = Plan(
+def make_plan(seed: int) -> Plan:
+    return Plan(
         teacher=TeacherPlan(name="oracle", tensors="0"),
         data=DataPlan(digest="d", num_samples=SAMPLES, num_points=POINTS, channels=("x", "y", "z")),
-        augmentation=augmentation,
+        augmentation=parse_augmentation("scale=0.9:1.1,rotate_y=15"),
         seed=seed,
         views=VIEWS,
         group=2,
         batch_size=2,
         block_samples=4,
         threads=1,
-        encoding="exact",
+        encoding=plan_encoding("exact"),
         with_samples=True,
     )
-    columns = tuple(
-        ParameterColumn(name=c.name, low=c.low, high=c.high, exponent=c.exponent, unit=c.unit)
-        for c in augmentation.columns
-    )
-    return Manifest(
-        plan=plan,
-        classes=Classes(num_teacher=CLASSES),
-        parameters=columns,
-        bound=ENCODINGS["exact"].bound,
-        num_proof=2,
-    )
 
 
-def begin(writer: RecordingWriter, manifest: Manifest, logits: np.ndarray) -> None:
+def begin(writer: RecordingWriter, plan: Plan, logits: np.ndarray) -> None:
     generator = np.random.default_rng(1)
     first = np.arange(2)
     writer.begin(
-        manifest,
+        plan,
+        Classes(num_teacher=CLASSES),
         SampleContents(
             digests=np.zeros((SAMPLES, 16), np.uint8),
             sketches=np.zeros((SAMPLES, 16), np.float32),
@@ -101,15 +88,16 @@ def record() -> Record:
     def up_to(folder: Path, *, blocks: int = 6, seed: int = 0) -> None:
         storage = LocalStorage(folder)
         writer = RecordingWriter(storage, where=folder.name)
-        manifest = make_manifest(seed)
+        plan = make_plan(seed)
+        there = find_manifest(storage, where=folder.name)
         logits = np.random.default_rng(seed).normal(size=(VIEWS, SAMPLES, CLASSES))
-        if find_manifest(storage, where=folder.name) is None:
-            begin(writer, manifest, logits.astype(np.float32))
+        if there is None:
+            begin(writer, plan, logits.astype(np.float32))
         else:
-            writer.resume(manifest)
-        augmentation = manifest.plan.augmentation
+            writer.resume(there)
+        augmentation = plan.augmentation
         commit_blocks(writer, augmentation, logits.astype(np.float32), blocks)
-        if blocks == len(BlockGrid.of(manifest.plan)):
+        if blocks == len(BlockGrid.of(plan)):
             writer.seal()
 
     return up_to

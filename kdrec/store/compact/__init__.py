@@ -1,0 +1,13 @@
+"""The compact encoding: error-bounded logits, near their entropy.
+
+Logits to integers (`companding`), integers to residuals (`prediction`), residuals to streams
+(`residuals`), streams to bytes (`sections`); `chunk` puts them together, `codec` gives them to
+Zarr, `fitting` finds the grid, `divergence` measures what was lost.
+"""
+
+from kdrec.store.compact.codec import CompactCodec
+from kdrec.store.compact.companding import WIDEST, Grid
+from kdrec.store.compact.divergence import mean_divergence
+from kdrec.store.compact.fitting import COARSER, Fidelity, fit_grid
+
+__all__ = ["COARSER", "WIDEST", "CompactCodec", "Fidelity", "Grid", "fit_grid", "mean_divergence"]

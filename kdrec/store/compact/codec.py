@@ -1,0 +1,100 @@
+"""`compact` as a Zarr codec from array to bytes, found by its entry point wherever kdrec is.
+
+Shape letters: G views of a chunk, S samples, C classes, K records.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+from zarr.registry import register_codec
+
+from kdrec.store.compact.chunk import Layout, decode_integers, encode_integers
+from kdrec.store.compact.companding import Grid
+from kdrec.store.compact.fitting import chunk_grid
+from kdrec.store.whole_chunks import WholeChunkCodec, filled_extent, padded
+
+Logits = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class CompactCodec(WholeChunkCodec):
+    """Keeps float32 logits, (views, samples, classes), within a bound.
+
+    Attributes:
+        step: Of the base grid, see `Grid`.
+        spread: Of the grid.
+        max_kl: Mean divergence that every chunk keeps; None where the step alone bounds the error.
+    """
+
+    NAME: ClassVar[str] = "kdrec.compact"
+
+    step: float
+    spread: float | None = None
+    max_kl: float | None = None
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """From the array's metadata."""
+        return cls(**data["configuration"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """For the array's metadata."""
+        found = {"step": self.step, "spread": self.spread, "max_kl": self.max_kl}
+        return {"name": self.NAME, "configuration": found}
+
+    def encode_chunk(self, logits_GSC: Logits) -> bytes:
+        """A chunk.
+
+        Args:
+            logits_GSC: Finite; NaN in the last views and samples where the array ends before.
+
+        Raises:
+            ValueError: A logit is NaN or infinite, or too large for the grid.
+        """
+        views, samples = filled_extent(logits_GSC)
+        filled = logits_GSC[:views, :samples]
+        classes = filled.shape[2]
+        logits_CK = np.ascontiguousarray(filled.transpose(2, 0, 1)).reshape(classes, -1)
+        base = Grid(self.step, self.spread)
+        _check_range(logits_CK, base)
+        grid = chunk_grid(logits_CK, base, self.max_kl)
+        _check_range(logits_CK, grid)
+        steps_K, cells_CK = grid.quantize(logits_CK)
+        cells_GCS = cells_CK.reshape(classes, views, samples).transpose(1, 0, 2)
+        return encode_integers(steps_K.reshape(views, samples), cells_GCS, grid.step)
+
+    def decode_chunk(self, data: bytes, shape: tuple[int, ...]) -> Logits:
+        """The logits of a chunk, NaN where it is not filled.
+
+        Args:
+            data: From `encode_chunk`.
+            shape: Of the whole chunk.
+
+        Raises:
+            ValueError: The chunk is damaged, or of another shape.
+        """
+        layout = Layout.from_bytes(data)
+        extent = layout.num_views, layout.num_samples, layout.num_classes
+        if any(n > most for n, most in zip(extent, shape, strict=True)) or extent[2] != shape[2]:
+            raise ValueError(f"a chunk of shape {shape} holds {extent}")
+        layout, steps_GS, cells_GCS = decode_integers(data)
+        grid = Grid(layout.step, self.spread)
+        cells_CK = cells_GCS.transpose(1, 0, 2).reshape(extent[2], -1)
+        logits_CK = grid.restore(steps_GS.reshape(-1), cells_CK)
+        logits_CGS = logits_CK.reshape(extent[2], *extent[:2])
+        return padded(logits_CGS.transpose(1, 2, 0), shape)
+
+
+def _check_range(logits_CK: Logits, grid: Grid) -> None:
+    greatest = float(np.abs(logits_CK).max(initial=0.0))
+    if greatest > grid.greatest_logit:
+        raise ValueError(
+            f"encoding compact holds logits up to {grid.greatest_logit:g} at this fidelity, "
+            f"got {greatest:g}; use the encoding exact"
+        )
+
+
+register_codec(CompactCodec.NAME, CompactCodec)

@@ -1,0 +1,119 @@
+"""Which grid: the base step and the spread, from a sample; the step of a chunk, from all of it.
+
+The sample decides how the grid widens and what step is about right. Every chunk then takes the
+coarsest step with which its own records keep the mean divergence asked for, so that a recording
+keeps it whatever the sample missed; most chunks end within a few percent of the base step.
+
+Shape letters: K records, C classes.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from kdrec.errors import InvalidInputError
+from kdrec.store.compact.companding import WIDEST, Grid
+from kdrec.store.compact.divergence import mean_divergence
+
+SPREADS = (8.0, 11.0, 16.0, 23.0, 32.0, 64.0)
+MOST_STEP = 0.5
+COARSER = 1.25
+"""By how much a chunk's step may exceed the base step."""
+_GRADES, _LEAST_GRADE = 256, 8  # steps of a chunk are so many 256ths of the base step
+_PRECISION = 1e-6  # of the measured divergence, see divergence.py
+_FIRST_STEP, _LEAST_STEP = 0.1, 2.0**-10
+_STEPS_TRIED = 4
+_SAMPLED = 512
+_MOST_TRIES = 12
+_AIM, _CLOSE = 0.995, 0.98
+
+Logits = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Fidelity:
+    """What `compact` is asked to keep; exactly one is given.
+
+    Attributes:
+        max_kl: Mean divergence over records, both ways, at temperatures 1, 2, 4 and 8, in nats.
+        max_error: Of every logit.
+    """
+
+    max_kl: float | None = None
+    max_error: float | None = None
+
+    def __post_init__(self) -> None:
+        given = [value for value in (self.max_kl, self.max_error) if value is not None]
+        if len(given) != 1:
+            raise InvalidInputError(f"give either max_kl or max_error, got {len(given)} of them")
+        if not 1e-6 <= given[0] <= 1.0:
+            raise InvalidInputError(
+                f"max_kl or max_error must be from 1e-6 to 1, got {given[0]:g}; "
+                "for less error use the encoding exact"
+            )
+
+
+def fit_grid(logits_CK: Logits, fidelity: Fidelity) -> Grid:
+    """The grid with which a sample of records needs the fewest bits.
+
+    Args:
+        logits_CK: At least one record, finite.
+        fidelity: What to keep.
+    """
+    if fidelity.max_error is not None:
+        return Grid(step=2 * fidelity.max_error)
+    assert fidelity.max_kl is not None
+    depths_CK = logits_CK.max(axis=0) - logits_CK.astype(np.float64)
+    best, fewest = Grid(MOST_STEP, SPREADS[-1]), np.inf
+    for spread in SPREADS:
+        step = _coarsest(logits_CK, fidelity.max_kl, spread)
+        widened = np.minimum(depths_CK / spread, np.log(WIDEST)).mean()
+        bits = -np.log2(step) - widened / np.log(2)
+        if bits < fewest:
+            best, fewest = Grid(step, spread), bits
+    return best
+
+
+def _coarsest(logits_CK: Logits, max_kl: float, spread: float) -> float:
+    """About the coarsest step that keeps the divergence on these records, of few digits."""
+    most = min(MOST_STEP, spread / (2 * WIDEST))
+    step = min(_FIRST_STEP, most)
+    for _ in range(_STEPS_TRIED):
+        found = _divergence(logits_CK, Grid(step, spread))
+        step = float(min(most, max(_LEAST_STEP, step * _ratio(max_kl, found))))
+    return float(np.float16(step))
+
+
+def chunk_grid(logits_CK: Logits, base: Grid, max_kl: float | None) -> Grid:
+    """The coarsest grid near the base with which these records keep the mean divergence."""
+    if max_kl is None or base.spread is None:
+        return base
+    most = int(COARSER * _GRADES)
+    sampled = logits_CK[:, :: max(1, logits_CK.shape[1] // _SAMPLED)]
+    grade = min(most, int(_GRADES * _ratio(max_kl, _divergence(sampled, base))))
+    kept: Grid | None = None
+    for _ in range(_MOST_TRIES):
+        grid = Grid(base.step * max(_LEAST_GRADE, grade) / _GRADES, base.spread)
+        found = _divergence(logits_CK, grid)
+        within = found <= max_kl - _PRECISION / 2
+        if within and (kept is not None or found > _CLOSE * max_kl or grade >= most):
+            return grid
+        if not within and kept is not None:
+            return kept
+        kept = grid if within else None
+        most = most if within else grade - 1
+        grade = min(most, int(grade * _ratio(max_kl, found)))
+    raise InvalidInputError(
+        f"logits cannot be kept at a mean divergence of {max_kl:g}: it is {found:g} at the finest "
+        "step; use the encoding exact"
+    )
+
+
+def _ratio(max_kl: float, found: float) -> float:
+    """By how much to change a step: divergence grows with its square."""
+    return float(np.sqrt(_AIM * max_kl / max(found, 1e-12)))
+
+
+def _divergence(logits_CK: Logits, grid: Grid) -> float:
+    return mean_divergence(logits_CK, grid.restore(*grid.quantize(logits_CK)))

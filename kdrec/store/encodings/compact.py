@@ -1,0 +1,45 @@
+"""The compact encoding behind the seam.
+
+Shape letters: G views of a group, S samples, M proof records, C classes.
+"""
+
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from kdrec.store.compact import COARSER, WIDEST, CompactCodec, Fidelity, Grid, fit_grid
+from kdrec.store.encodings.encoding import FittedEncoding, Logits
+from kdrec.store.manifest import Bound
+from kdrec.store.plan import EncodingPlan
+
+_FLOAT32 = 2.0**-23
+
+
+class Compact:
+    """Error-bounded, near the entropy; see `kdrec.store.compact`."""
+
+    name: ClassVar[str] = "compact"
+    dtype: ClassVar[str] = "float32"
+    whole_groups: ClassVar[bool] = True
+    dials: ClassVar[dict[str, float | None]] = {"max_kl": 2.5e-4, "max_error": None}
+
+    def fit(self, asked: EncodingPlan, logits_MC: Logits) -> FittedEncoding:
+        fidelity = Fidelity(max_kl=asked.max_kl, max_error=asked.max_error)
+        grid = fit_grid(np.ascontiguousarray(logits_MC.T), fidelity)
+        codec = CompactCodec(grid.step, grid.spread, asked.max_kl)
+        return FittedEncoding(_bound(grid, asked.max_kl), serializer=codec)
+
+    def to_stored(self, logits_GSC: Logits, bound: Bound) -> npt.NDArray[Any]:
+        return logits_GSC
+
+
+def _bound(grid: Grid, max_kl: float | None) -> Bound:
+    if grid.spread is None:
+        return Bound(relative=_FLOAT32, absolute=grid.step / 2)
+    coarsest = COARSER * grid.step
+    # A cell is as wide as the grid is at its far end, a little more than where the logit lies.
+    half_cell = coarsest / 2 / (1 - WIDEST * coarsest / grid.spread)
+    return Bound(
+        relative=_FLOAT32, absolute=half_cell, spread=grid.spread, widest=WIDEST, mean_kl=max_kl
+    )

@@ -49,9 +49,10 @@ class Bound(Frozen):
     """By how much a decoded logit may differ from the teacher's.
 
     Attributes:
-        relative: Times the magnitude of the logit.
+        relative: Times the magnitude of the logit; where there is a spread, of the depth if that
+            is larger; the depth is how far the logit lies below the largest of its record.
         absolute: Added to it; where there is a spread, once more times exp(depth / spread), but
-            not more than `widest` times; the depth is how far the logit lies below the largest.
+            not more than `widest` times.
         spread: In logits; None for a bound that is the same at every depth.
         widest: See `absolute`.
         mean_kl: What the mean Kullback-Leibler divergence of every block stays below, in nats, in
@@ -67,7 +68,8 @@ class Bound(Frozen):
     def __str__(self) -> str:
         if self.relative == self.absolute == 0:
             return "none: bit for bit"
-        terms = [f"{self.relative:.3g} * |logit|"] if self.relative else []
+        magnitude = "|logit|" if self.spread is None else "max(|logit|, depth)"
+        terms = [f"{self.relative:.3g} * {magnitude}"] if self.relative else []
         if self.spread is None:
             terms.append(f"{self.absolute:.3g}")
         else:

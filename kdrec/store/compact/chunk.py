@@ -100,11 +100,10 @@ def encode_integers(steps_GS: Integers, cells_GCS: Integers, step: float) -> byt
     values_GKS = np.concatenate([-cells_GCS, steps_GS[:, None]], axis=1)
     views, classes, samples = cells_GCS.shape
     layout = Layout(views, samples, classes, step)
-    plain = _pack(values_GKS, layout, no_prediction(classes + 1))
-    if views * samples < 2:
-        return plain
     predicted = _pack(values_GKS, replace(layout, predicted=True), fit_prediction(values_GKS))
-    return min(predicted, plain, key=len) if views * samples < _FEW_RECORDS else predicted
+    if views * samples >= _FEW_RECORDS:
+        return predicted
+    return min(predicted, _pack(values_GKS, layout, no_prediction(classes + 1)), key=len)
 
 
 def decode_integers(data: bytes) -> tuple[Layout, Integers, Integers]:

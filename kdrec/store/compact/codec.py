@@ -13,7 +13,7 @@ from zarr.registry import register_codec
 
 from kdrec.store.compact.chunk import Layout, decode_integers, encode_integers
 from kdrec.store.compact.companding import Grid
-from kdrec.store.compact.fitting import chunk_grid
+from kdrec.store.compact.fitting import quantize_chunk
 from kdrec.store.whole_chunks import WholeChunkCodec, filled_extent, padded
 
 Logits = npt.NDArray[np.float32]
@@ -60,11 +60,10 @@ class CompactCodec(WholeChunkCodec):
         logits_CK = np.ascontiguousarray(filled.transpose(2, 0, 1)).reshape(classes, -1)
         base = Grid(self.step, self.spread)
         _check_range(logits_CK, base)
-        grid = chunk_grid(logits_CK, base, self.max_kl)
-        _check_range(logits_CK, grid)
-        steps_K, cells_CK = grid.quantize(logits_CK)
-        cells_GCS = cells_CK.reshape(classes, views, samples).transpose(1, 0, 2)
-        return encode_integers(steps_K.reshape(views, samples), cells_GCS, grid.step)
+        found = quantize_chunk(logits_CK, base, self.max_kl)
+        _check_range(logits_CK, found.grid)
+        cells_GCS = found.cells_CK.reshape(classes, views, samples).transpose(1, 0, 2)
+        return encode_integers(found.steps_K.reshape(views, samples), cells_GCS, found.grid.step)
 
     def decode_chunk(self, data: bytes, shape: tuple[int, ...]) -> Logits:
         """The logits of a chunk, NaN where it is not filled.

@@ -10,6 +10,7 @@ is exactly rounded; numpy's logarithm is used only to find a cell whose borders 
 Shape letters: K records, C classes.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Context, Decimal, localcontext
 from functools import lru_cache
@@ -22,7 +23,9 @@ WIDEST = 16.0
 GREATEST_INTEGER = 2**24
 _DIGITS = 30
 
-Float = npt.NDArray[np.float64]
+_PIECE = 1024  # records of a piece that stays in the processor's cache
+
+Float32 = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int32]
 
 
@@ -43,37 +46,50 @@ class Grid:
         """Magnitude up to which logits fit on the grid."""
         return GREATEST_INTEGER / 4 * self.step
 
-    def quantize(self, logits_CK: npt.NDArray[np.float32]) -> tuple[Integers, Integers]:
+    def quantize(self, logits_CK: Float32) -> tuple[Integers, Integers]:
         """Steps of the maximum (K,) and cells of the depths (C, K).
 
         Args:
             logits_CK: Finite, of magnitude up to `greatest_logit`.
         """
-        logits = logits_CK.astype(np.float64)
-        greatest_K = logits.max(axis=0)
-        steps_K = np.rint(greatest_K / self.step)
-        if self.spread is None:
-            cells = np.maximum(steps_K - np.rint(logits / self.step), 0.0)
-            return steps_K.astype(np.int32), cells.astype(np.int32)
-        return steps_K.astype(np.int32), _cells(greatest_K - logits, self.step, self.spread)
+        steps_K = np.empty(logits_CK.shape[1], dtype=np.int32)
+        cells_CK = np.empty(logits_CK.shape, dtype=np.int32)
+        for piece in _pieces(logits_CK.shape[1]):
+            logits = logits_CK[:, piece]
+            greatest = logits.max(axis=0)
+            steps = np.rint(greatest.astype(np.float64) / self.step)
+            steps_K[piece] = steps
+            if self.spread is None:
+                below = np.rint(logits.astype(np.float64) / self.step)
+                cells_CK[:, piece] = np.maximum(steps - below, 0.0)
+            else:
+                _find_cells(greatest - logits, self.step, self.spread, out=cells_CK[:, piece])
+        return steps_K, cells_CK
 
-    def restore(self, steps_K: Integers, cells_CK: Integers) -> npt.NDArray[np.float32]:
+    def restore(self, steps_K: Integers, cells_CK: Integers) -> Float32:
         """The logits, (C, K), of what `quantize` gave."""
-        greatest_K = steps_K * self.step
-        if self.spread is None:
-            depths_CK = cells_CK * self.step
-        else:
-            depths_CK = _depths(cells_CK, self.step, self.spread)
-        np.subtract(greatest_K, depths_CK, out=depths_CK)
-        return depths_CK.astype(np.float32)
+        logits_CK = np.empty(cells_CK.shape, dtype=np.float32)
+        for piece in _pieces(cells_CK.shape[1]):
+            cells, greatest = cells_CK[:, piece], steps_K[piece] * self.step
+            if self.spread is None:
+                logits_CK[:, piece] = greatest - cells * self.step
+            else:
+                depths = _centres(cells, self.step, self.spread)
+                np.subtract(greatest.astype(np.float32), depths, out=logits_CK[:, piece])
+        return logits_CK
+
+
+def _pieces(num_records: int) -> Iterator[slice]:
+    for start in range(0, num_records, _PIECE):
+        yield slice(start, min(start + _PIECE, num_records))
 
 
 @dataclass(frozen=True, slots=True)
 class _Borders:
     """Depths at which cells end, as far as they widen; then they go on at one width."""
 
-    ends: Float
-    centres: Float
+    ends: Float32
+    centres: Float32
     width: float
 
     @property
@@ -100,29 +116,32 @@ def _borders(step: float, spread: float) -> _Borders:
     starts = np.concatenate([[-table[0]], table[:-1]])
     centres = (starts + table) / 2
     centres[0] = 0.0
-    return _Borders(table, centres, float(table[-1] - starts[-1]))
+    width = float(table[-1] - starts[-1])
+    return _Borders(table.astype(np.float32), centres.astype(np.float32), width)
 
 
-def _cells(depths_CK: Float, step: float, spread: float) -> Integers:
+def _find_cells(depths_CK: Float32, step: float, spread: float, *, out: Integers) -> None:
     borders = _borders(step, spread)
-    near = np.exp(np.minimum(depths_CK, borders.ends[-1]) * (-1 / spread))
-    cells = np.rint((1 - near) * (spread / step)).astype(np.int32)
+    reached = np.minimum(depths_CK, borders.ends[-1])
+    np.multiply(reached, np.float32(-1 / spread), out=reached)
+    np.exp(reached, out=reached)
+    np.subtract(1, reached, out=reached)
+    np.multiply(reached, np.float32(spread / step), out=reached)
+    cells = np.rint(reached, out=reached).astype(np.int32)
     np.minimum(cells, borders.last, out=cells)
     # The guess is off by at most one cell; the exact borders decide.
-    cells -= (cells > 0) & (depths_CK <= borders.ends[cells - 1])
-    beyond = depths_CK > borders.ends[cells]
-    cells += beyond
+    cells += depths_CK > borders.ends.take(cells)
+    cells -= (depths_CK <= borders.ends.take(cells - 1, mode="clip")) & (cells > 0)
     far = cells > borders.last
     if far.any():
-        over = (depths_CK[far] - borders.ends[-1]) / borders.width
+        over = (depths_CK[far].astype(np.float64) - borders.ends[-1]) / borders.width
         cells[far] = borders.last + np.maximum(np.ceil(over), 1.0)
-    found: Integers = cells
-    return found
+    out[:] = cells
 
 
-def _depths(cells_CK: Integers, step: float, spread: float) -> Float:
+def _centres(cells_CK: Integers, step: float, spread: float) -> Float32:
     borders = _borders(step, spread)
-    depths_CK = borders.centres[np.minimum(cells_CK, borders.last)]
+    depths_CK = borders.centres.take(cells_CK, mode="clip")
     far = cells_CK > borders.last
     if far.any():
         beyond = cells_CK[far] - borders.last - 0.5

@@ -24,11 +24,12 @@ _GRADES, _LEAST_GRADE = 256, 8  # steps of a chunk are so many 256ths of the bas
 _PRECISION = 1e-6  # of the measured divergence, see divergence.py
 _FIRST_STEP, _LEAST_STEP = 0.1, 2.0**-10
 _STEPS_TRIED = 4
-_SAMPLED = 512
+_SAMPLED = 1024
 _MOST_TRIES = 12
 _AIM, _CLOSE = 0.995, 0.98
 
 Logits = npt.NDArray[np.float32]
+Integers = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,35 +86,64 @@ def _coarsest(logits_CK: Logits, max_kl: float, spread: float) -> float:
     return float(np.float16(step))
 
 
-def chunk_grid(logits_CK: Logits, base: Grid, max_kl: float | None) -> Grid:
-    """The coarsest grid near the base with which these records keep the mean divergence."""
+@dataclass(frozen=True, slots=True)
+class Quantized:
+    """Records on a grid.
+
+    Attributes:
+        grid: The grid.
+        steps_K: Of the maxima.
+        cells_CK: Of the depths.
+        divergence: The greatest mean divergence; not measured where none is asked for.
+    """
+
+    grid: Grid
+    steps_K: Integers
+    cells_CK: Integers
+    divergence: float = 0.0
+
+
+def quantize_chunk(logits_CK: Logits, base: Grid, max_kl: float | None) -> Quantized:
+    """The records of a chunk on the coarsest grid near the base that keeps the mean divergence."""
     if max_kl is None or base.spread is None:
-        return base
+        return Quantized(base, *base.quantize(logits_CK))
     most = int(COARSER * _GRADES)
     sampled = logits_CK[:, :: max(1, logits_CK.shape[1] // _SAMPLED)]
     grade = min(most, int(_GRADES * _ratio(max_kl, _divergence(sampled, base))))
-    kept: Grid | None = None
+    kept: Quantized | None = None
     for _ in range(_MOST_TRIES):
-        grid = Grid(base.step * max(_LEAST_GRADE, grade) / _GRADES, base.spread)
-        found = _divergence(logits_CK, grid)
-        within = found <= max_kl - _PRECISION / 2
-        if within and (kept is not None or found > _CLOSE * max_kl or grade >= most):
-            return grid
-        if not within and kept is not None:
+        tried = _measured(
+            logits_CK, Grid(base.step * max(_LEAST_GRADE, grade) / _GRADES, base.spread)
+        )
+        within = tried.divergence <= max_kl - _PRECISION / 2
+        if within and (kept or tried.divergence > _CLOSE * max_kl or grade >= most):
+            return tried
+        if kept and not within:
             return kept
-        kept = grid if within else None
+        kept = tried if within else None
         most = most if within else grade - 1
-        grade = min(most, int(grade * _ratio(max_kl, found)))
+        grade = min(most, int(grade * _ratio(max_kl, tried.divergence)))
     raise InvalidInputError(
-        f"logits cannot be kept at a mean divergence of {max_kl:g}: it is {found:g} at the finest "
-        "step; use the encoding exact"
+        f"logits cannot be kept at a mean divergence of {max_kl:g}: it is {tried.divergence:g} at "
+        "the finest step; use the encoding exact"
     )
+
+
+def _measured(logits_CK: Logits, grid: Grid) -> Quantized:
+    steps_K = np.empty(logits_CK.shape[1], dtype=np.int32)
+    cells_CK = np.empty(logits_CK.shape, dtype=np.int32)
+
+    def decode(piece: slice) -> Logits:
+        steps_K[piece], cells_CK[:, piece] = grid.quantize(logits_CK[:, piece])
+        return grid.restore(steps_K[piece], cells_CK[:, piece])
+
+    return Quantized(grid, steps_K, cells_CK, mean_divergence(logits_CK, decode))
+
+
+def _divergence(logits_CK: Logits, grid: Grid) -> float:
+    return _measured(logits_CK, grid).divergence
 
 
 def _ratio(max_kl: float, found: float) -> float:
     """By how much to change a step: divergence grows with its square."""
     return float(np.sqrt(_AIM * max_kl / max(found, 1e-12)))
-
-
-def _divergence(logits_CK: Logits, grid: Grid) -> float:
-    return mean_divergence(logits_CK, grid.restore(*grid.quantize(logits_CK)))

@@ -20,15 +20,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-FIRST, LATER = 0, 1
-"""Kinds of views: the first of a chunk is predicted from its centre, later ones from the mean."""
+LATER = 1
+"""Kind of the views that are predicted from the mean of those before; the first is of kind 0."""
 MEAN_SCALE = 4
 INNOVATION_SCALE = 8
 COEFFICIENT_SCALE = 64
 COLUMN_BLOCK = 64
 """Columns are predicted from those of the same block only: coefficients grow with its square."""
 _GREATEST_COEFFICIENT = 2**15 - 1
-_PIECE = 1024  # samples of a piece that stays in the processor's cache
+_PIECE = 2048  # samples of a piece that stays in the processor's cache
 _MOST_FITTED = 4096
 _RIDGE = 10.0 * INNOVATION_SCALE**2
 
@@ -71,12 +71,10 @@ def fit_prediction(values_GKS: Integers) -> Prediction:
     centres_K = np.rint(values_GKS.mean(axis=(0, 2))).astype(np.int32)
     num_columns = len(centres_K)
     coefficients = np.zeros((2, num_columns, min(num_columns, COLUMN_BLOCK)), dtype=np.int16)
-    for kind, views in ((FIRST, slice(0, 1)), (LATER, slice(1, None))):
-        differences_KR = _differences(values_GKS, centres_K, views)
-        if differences_KR.shape[1]:
-            for block in column_blocks(num_columns):
-                fitted = _fit_block(differences_KR[block])
-                coefficients[kind, block, : fitted.shape[1]] = fitted
+    for kind, differences_KR in enumerate(_differences(values_GKS, centres_K)):
+        for block in column_blocks(num_columns):
+            fitted = _fit_block(differences_KR[block])
+            coefficients[kind, block, : fitted.shape[1]] = fitted
     return Prediction(centres_K, coefficients)
 
 
@@ -124,17 +122,14 @@ class _Piece:
         greatest = 0.0
         for view in range(len(values_GKS)):
             values_KS = values_GKS[view, :, piece].astype(self._dtype) - self._centres_K1
-            expected_KS = self._expected(view, total, values_KS.shape)
+            scaled_KS = values_KS * INNOVATION_SCALE
             innovations_KS = np.empty_like(values_KS)
-            for block in column_blocks(len(values_KS)):
-                for column in range(block.start, block.stop):
-                    foreseen_S = self._foreseen(view, block, column, expected_KS, innovations_KS)
-                    scaled_S = values_KS[column] * INNOVATION_SCALE
-                    np.subtract(scaled_S, foreseen_S, out=innovations_KS[column])
-                    guess_S = np.rint(foreseen_S * (1 / INNOVATION_SCALE))
-                    residuals_GKS[view, column, piece] = values_KS[column] - guess_S
+            for column, foreseen_S in self._foreseen(view, total, innovations_KS):
+                np.subtract(scaled_KS[column], foreseen_S, out=innovations_KS[column])
+                guess_S = np.rint(foreseen_S * (1 / INNOVATION_SCALE))
+                residuals_GKS[view, column, piece] = values_KS[column] - guess_S
             total = values_KS if total is None else total + values_KS
-            met = (innovations_KS, values_KS * INNOVATION_SCALE, total * INNOVATION_SCALE)
+            met = (innovations_KS, scaled_KS, total * INNOVATION_SCALE)
             greatest = max(greatest, *(float(np.abs(numbers).max()) for numbers in met))
         return greatest
 
@@ -143,16 +138,34 @@ class _Piece:
         total: Any = None
         for view in range(len(residuals_GKS)):
             values_KS = residuals_GKS[view, :, piece].astype(self._dtype)
-            expected_KS = self._expected(view, total, values_KS.shape)
             innovations_KS = np.empty_like(values_KS)
-            for block in column_blocks(len(values_KS)):
-                for column in range(block.start, block.stop):
-                    foreseen_S = self._foreseen(view, block, column, expected_KS, innovations_KS)
-                    values_KS[column] += np.rint(foreseen_S * (1 / INNOVATION_SCALE))
-                    scaled_S = values_KS[column] * INNOVATION_SCALE
-                    np.subtract(scaled_S, foreseen_S, out=innovations_KS[column])
+            guess_S = np.empty_like(values_KS[0])
+            for column, foreseen_S in self._foreseen(view, total, innovations_KS):
+                np.multiply(foreseen_S, 1 / INNOVATION_SCALE, out=guess_S)
+                values_KS[column] += np.rint(guess_S, out=guess_S)
+                np.multiply(values_KS[column], INNOVATION_SCALE, out=innovations_KS[column])
+                innovations_KS[column] -= foreseen_S
             total = values_KS if total is None else total + values_KS
             values_GKS[view, :, piece] = values_KS + self._centres_K1
+
+    def _foreseen(self, view: int, total_KS: Any, innovations_KS: Any) -> Iterator[tuple[int, Any]]:
+        """Column after column what it should be, in units of an innovation.
+
+        Args:
+            view: Number in the chunk.
+            total_KS: Sum of the earlier views, None in the first.
+            innovations_KS: To be filled up to a column before the next is asked for.
+        """
+        weights = self._weights[min(view, LATER)]
+        foreseen_S = np.empty_like(innovations_KS[0])
+        expected_KS = self._expected(view, total_KS, innovations_KS.shape)
+        for block in column_blocks(len(innovations_KS)):
+            for column in range(block.start, block.stop):
+                before = innovations_KS[block.start : column]
+                np.matmul(weights[column, : len(before)], before, out=foreseen_S)
+                np.rint(foreseen_S, out=foreseen_S)
+                foreseen_S += expected_KS[column]
+                yield column, foreseen_S
 
     def _expected(self, view: int, total_KS: Any, shape: tuple[int, ...]) -> Any:
         """The mean of the earlier views, in units of an innovation."""
@@ -162,28 +175,23 @@ class _Piece:
         mean_KS = np.rint(total_KS.astype(np.float64) * (MEAN_SCALE / view))
         return mean_KS.astype(self._dtype) * self._dtype(INNOVATION_SCALE / MEAN_SCALE)
 
-    def _foreseen(
-        self, view: int, block: slice, column: int, expected_KS: Any, innovations_KS: Any
-    ) -> Any:
-        before = slice(block.start, column)
-        if column == block.start:
-            return expected_KS[column]
-        weights = self._weights[min(view, LATER), column, : column - block.start]
-        foreseen_S = weights @ innovations_KS[before]
-        return np.rint(foreseen_S) + expected_KS[column]
 
+def _differences(values_GKS: Integers, centres_K: Integers) -> Iterator[npt.NDArray[np.float64]]:
+    """From the centre in the first view, from the mean before in later ones; (K, records) each.
 
-def _differences(
-    values_GKS: Integers, centres_K: Integers, views: slice
-) -> npt.NDArray[np.float64]:
-    """Of some views from the mean of those before them, (K, records), a fair share of them."""
-    values = values_GKS.astype(np.float64) - centres_K[:, None]
-    earlier = np.cumsum(values, axis=0) - values
-    counts = np.maximum(np.arange(len(values)), 1).reshape(-1, 1, 1)
-    expected = np.rint(earlier * (MEAN_SCALE / counts)) * (INNOVATION_SCALE / MEAN_SCALE)
-    chosen = (values * INNOVATION_SCALE - expected)[views]
-    differences_KR = chosen.transpose(1, 0, 2).reshape(values.shape[1], -1)
-    return differences_KR[:, :: max(1, differences_KR.shape[1] // _MOST_FITTED)]
+    Of a fair share of the samples: enough to fit to.
+    """
+    num_views, num_columns, num_samples = values_GKS.shape
+    shared = values_GKS[:, :, :: max(1, num_samples // _MOST_FITTED)]
+    values = (shared - centres_K[:, None]).astype(np.float64)
+    yield values[0] * INNOVATION_SCALE
+    if num_views > 1:
+        later = values[:, :, :: max(1, num_views * values.shape[2] // _MOST_FITTED)]
+        earlier = np.cumsum(later, axis=0)[:-1]
+        counts = np.arange(1, num_views).reshape(-1, 1, 1)
+        expected = np.rint(earlier * (MEAN_SCALE / counts)) * (INNOVATION_SCALE / MEAN_SCALE)
+        differences = later[1:] * INNOVATION_SCALE - expected
+        yield differences.transpose(1, 0, 2).reshape(num_columns, -1)
 
 
 def _fit_block(differences_BR: npt.NDArray[np.float64]) -> Coefficients:

@@ -9,7 +9,7 @@ All that decides where a residual goes is integer or exactly rounded arithmetic.
 Shape letters: G views of a chunk, K columns, S samples.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,18 +40,30 @@ def measure_levels(residuals_GKS: Integers) -> Levels:
 
 
 @dataclass(frozen=True, slots=True)
-class _Segment:
-    """Some columns of one view, of one level, for the samples of like size.
+class _Deal:
+    """How the residuals of some columns of one view are dealt out.
 
     Attributes:
-        stream: Where its residuals go, column after column.
-        columns: Numbers of its columns.
-        samples: Numbers of its samples.
+        rows: For each level, the numbers of its columns.
+        order: The samples, those of one size after another; None for their own order.
+        sizes: For each size, what it adds to the level, and its range in that order.
     """
 
-    stream: int
-    columns: npt.NDArray[np.intp]
-    samples: npt.NDArray[np.intp]
+    rows: list[tuple[int, npt.NDArray[np.intp]]]
+    order: npt.NDArray[np.intp] | None
+    sizes: list[tuple[int, slice]]
+
+    def sorted(self, residuals_MS: Integers) -> Integers:
+        """Columns with their samples in order."""
+        return residuals_MS if self.order is None else residuals_MS.take(self.order, axis=1)
+
+    def unsorted(self, residuals_MS: Integers) -> Integers:
+        """The way back."""
+        if self.order is None:
+            return residuals_MS
+        places = np.empty_like(self.order)
+        places[self.order] = np.arange(len(places))
+        return residuals_MS.take(places, axis=1)
 
 
 class _Dealer:
@@ -64,17 +76,16 @@ class _Dealer:
         # A column's share of a record's size; exact: few bits, from square roots of powers of two.
         mantissas = np.where(self._levels % 2, np.rint(_UNIT * 2**-0.5), _UNIT)
         self._weights = np.ldexp(mantissas, 3 - self._levels // 2)
-        self._all_samples = np.arange(num_samples)
 
-    def head(self, view: int) -> Iterator[_Segment]:
+    def head(self, view: int) -> _Deal:
         """Where the first columns of a view go; ask after the views before were `noted`."""
         head = np.arange(min(HEAD, self._levels.shape[1]))
         size_S = None
         if view and self._by_size:
             size_S = (0.35 * _UNIT) + 0.65 * (self._earlier_S / view)
-        return self._segments(view, head, size_S)
+        return self._deal(view, head, size_S)
 
-    def tail(self, view: int, head_KS: Integers) -> Iterator[_Segment]:
+    def tail(self, view: int, head_KS: Integers) -> _Deal:
         """Where the rest of a view goes, its first columns known."""
         tail = np.arange(HEAD, self._levels.shape[1])
         size_S = None
@@ -83,7 +94,7 @@ class _Dealer:
             size_S = 0.6 * here_S + 0.4 * _UNIT
             if view:
                 size_S = 0.45 * here_S + 0.42 * (self._earlier_S / view) + 0.13 * _UNIT
-        return self._segments(view, tail, size_S)
+        return self._deal(view, tail, size_S)
 
     def note(self, view: int, residuals_KS: Integers) -> None:
         """Remember how large the records of a view came out."""
@@ -96,21 +107,18 @@ class _Dealer:
         total_S = weights_K @ capped_KS.astype(np.float64)
         return np.asarray(total_S / len(residuals_KS))
 
-    def _segments(
+    def _deal(
         self, view: int, columns: npt.NDArray[np.intp], size_S: npt.NDArray[np.float64] | None
-    ) -> Iterator[_Segment]:
+    ) -> _Deal:
         levels = self._levels[min(view, 1), columns]
+        rows = [(int(level), columns[levels == level]) for level in np.unique(levels)]
         if size_S is None:
-            groups = [(0, self._all_samples)]
-        else:
-            sizes = np.searchsorted(_EDGES, size_S).astype(np.uint8)
-            order = np.argsort(sizes, kind="stable")
-            ends = np.searchsorted(sizes[order], np.arange(2 * REACH + 2))
-            groups = [(n - REACH, order[ends[n] : ends[n + 1]]) for n in range(2 * REACH + 1)]
-        for level in np.unique(levels):
-            for shift, samples in groups:
-                if len(samples):
-                    yield _Segment(int(level) + shift, columns[levels == level], samples)
+            return _Deal(rows, None, [(0, slice(None))])
+        sizes = np.searchsorted(_EDGES, size_S).astype(np.uint8)
+        order = np.argsort(sizes, kind="stable")
+        ends = np.searchsorted(sizes[order], np.arange(2 * REACH + 2))
+        ranges = [(n - REACH, slice(ends[n], ends[n + 1])) for n in range(2 * REACH + 1)]
+        return _Deal(rows, order, ranges)
 
 
 def encode_residuals(
@@ -126,12 +134,14 @@ def encode_residuals(
     streams: dict[int, list[Integers]] = {}
     dealer = _Dealer(levels, num_samples=residuals_GKS.shape[2], by_size=by_size)
     for view, residuals_KS in enumerate(residuals_GKS):
-        for part in (dealer.head(view), dealer.tail(view, residuals_KS[:HEAD])):
-            for segment in part:
-                dealt = residuals_KS[segment.columns[:, None], segment.samples]
-                streams.setdefault(segment.stream, []).append(dealt.ravel())
+        for deal in (dealer.head(view), dealer.tail(view, residuals_KS[:HEAD])):
+            for level, columns in deal.rows:
+                dealt = deal.sorted(residuals_KS[columns])
+                for shift, samples in deal.sizes:
+                    streams.setdefault(level + shift, []).append(dealt[:, samples].ravel())
         dealer.note(view, residuals_KS)
-    return {number: np.concatenate(streams[number]) for number in sorted(streams)}
+    joined = {number: np.concatenate(streams[number]) for number in sorted(streams)}
+    return {number: values for number, values in joined.items() if len(values)}
 
 
 def decode_residuals(
@@ -151,19 +161,25 @@ def decode_residuals(
     dealer = _Dealer(levels, num_samples=num_samples, by_size=by_size)
     taken = dict.fromkeys(streams, 0)
 
-    def take(segments: Iterator[_Segment], residuals_KS: Integers) -> None:
-        for segment in segments:
-            shape = len(segment.columns), len(segment.samples)
-            start = taken.get(segment.stream, 0)
-            taken[segment.stream] = stop = start + shape[0] * shape[1]
-            if segment.stream not in streams or stop > len(streams[segment.stream]):
-                raise ValueError("a stream of residuals is too short")
-            dealt = streams[segment.stream][start:stop].reshape(shape)
-            residuals_KS[segment.columns[:, None], segment.samples] = dealt
+    def take(number: int, shape: tuple[int, ...]) -> npt.NDArray[np.signedinteger]:
+        start = taken.setdefault(number, 0)
+        taken[number] = stop = start + shape[0] * shape[1]
+        if stop > len(streams.get(number, ())):
+            raise ValueError("a stream of residuals is too short")
+        return streams[number][start:stop].reshape(shape)
+
+    def gather(deal: _Deal, residuals_KS: Integers) -> None:
+        for level, columns in deal.rows:
+            dealt = np.empty((len(columns), num_samples), dtype=np.int32)
+            for shift, samples in deal.sizes:
+                piece = dealt[:, samples]
+                if piece.size:
+                    piece[:] = take(level + shift, piece.shape)
+            residuals_KS[columns] = deal.unsorted(dealt)
 
     for view, residuals_KS in enumerate(found):
-        take(dealer.head(view), residuals_KS)
-        take(dealer.tail(view, residuals_KS[:HEAD]), residuals_KS)
+        gather(dealer.head(view), residuals_KS)
+        gather(dealer.tail(view, residuals_KS[:HEAD]), residuals_KS)
         dealer.note(view, residuals_KS)
     if any(taken[number] != len(stream) for number, stream in streams.items()):
         raise ValueError("a stream of residuals is too long")

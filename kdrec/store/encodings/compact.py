@@ -13,7 +13,7 @@ from kdrec.store.encodings.encoding import FittedEncoding, Logits
 from kdrec.store.manifest import Bound
 from kdrec.store.plan import EncodingPlan
 
-_FLOAT32 = 2.0**-23
+_ROUNDING = 2.0**-21  # of depths and logits, a few times, to single precision
 
 
 class Compact:
@@ -36,10 +36,10 @@ class Compact:
 
 def _bound(grid: Grid, max_kl: float | None) -> Bound:
     if grid.spread is None:
-        return Bound(relative=_FLOAT32, absolute=grid.step / 2)
+        return Bound(relative=_ROUNDING, absolute=grid.step / 2)
     coarsest = COARSER * grid.step
     # A cell is as wide as the grid is at its far end, a little more than where the logit lies.
     half_cell = coarsest / 2 / (1 - WIDEST * coarsest / grid.spread)
     return Bound(
-        relative=_FLOAT32, absolute=half_cell, spread=grid.spread, widest=WIDEST, mean_kl=max_kl
+        relative=_ROUNDING, absolute=half_cell, spread=grid.spread, widest=WIDEST, mean_kl=max_kl
     )

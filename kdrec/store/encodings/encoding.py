@@ -80,7 +80,7 @@ def beyond_bound(
     if bound.spread is not None:
         depth = teacher64.max(axis=-1, keepdims=True) - teacher64
         growth = np.exp(np.minimum(depth / bound.spread, np.log(bound.widest)))
-        allowed = allowed + bound.absolute * growth
+        allowed = bound.relative * np.maximum(magnitude, depth) + bound.absolute * (1 + growth)
     if slack:
         allowed = allowed + slack * np.maximum(1.0, magnitude.max(axis=-1, keepdims=True))
     return ~(np.abs(decoded - teacher64) <= allowed)

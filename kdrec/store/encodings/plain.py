@@ -83,7 +83,7 @@ class Portable:
                 f"{greatest:g}; use --encoding exact"
             )
         while bound.mean_kl is not None:
-            if mean_divergence(logits_CK, _rounded(logits_CK, step)) <= bound.mean_kl:
+            if _divergence(logits_CK, step) <= bound.mean_kl:
                 break
             step /= 2
         return _rounded(logits_GSC, step)
@@ -93,10 +93,8 @@ class Portable:
             step = 2.0**exponent
             if asked.max_error is not None and step / 2 <= asked.max_error:
                 return step
-            if asked.max_kl is not None:
-                kept = mean_divergence(logits_CM, _rounded(logits_CM, step))
-                if kept <= asked.max_kl:
-                    return step
+            if asked.max_kl is not None and _divergence(logits_CM, step) <= asked.max_kl:
+                return step
         raise InvalidInputError(
             f"encoding portable cannot keep {asked}; allowed is a max_kl or max_error it reaches "
             f"with a step of 2**{self._EXPONENTS[-1]}; use --encoding exact"
@@ -105,6 +103,10 @@ class Portable:
 
 def _rounded(logits: Logits, step: float) -> Logits:
     return np.asarray(np.rint(logits * np.float32(1 / step)) * np.float32(step))
+
+
+def _divergence(logits_CK: Logits, step: float) -> float:
+    return mean_divergence(logits_CK, lambda piece: _rounded(logits_CK[:, piece], step))
 
 
 def _shuffled(*, typesize: int) -> tuple[Any, ...]:

@@ -141,7 +141,7 @@ def _draft(
     recorded: Plan | None,
 ) -> tuple[Plan, Classes]:
     """The plan, and what the columns of the logits mean."""
-    num_classes = _count_columns(teacher, samples, request.batch_size)
+    num_classes = _count_columns(teacher, samples)
     names = request.teacher_classes or teacher.class_names
     class_map = match_classes(
         samples, num_teacher=num_classes, teacher_names=names, class_map=request.class_map
@@ -158,10 +158,9 @@ def _draft(
     return plan, Classes(num_teacher=num_classes, teacher=names, data=samples.class_names)
 
 
-def _count_columns(teacher: Teacher, samples: SampleSet, batch_size: int) -> int:
-    rows = np.minimum(np.arange(max(1, batch_size)), len(samples) - 1)
-    points_BND = torch.from_numpy(samples.points_SND[rows]).to(teacher.options.device)
-    return int(teacher.logits(points_BND).shape[1])
+def _count_columns(teacher: Teacher, samples: SampleSet) -> int:
+    one_BND = torch.from_numpy(samples.points_SND[:1]).to(teacher.options.device)
+    return int(teacher.logits(one_BND).shape[1])
 
 
 @contextmanager

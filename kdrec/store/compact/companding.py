@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 WIDEST = 16.0
-"""The grid stops widening where its cells are this many steps wide."""
+"""The grid stops widening before its cells are this many steps wide."""
 GREATEST_INTEGER = 2**24
 _DIGITS = 30
 

@@ -21,7 +21,7 @@ from kdrec.cli.terminal import (
 )
 from kdrec.factories import parse_arguments
 from kdrec.samples import SampleSet, load_samples
-from kdrec.store import ENCODINGS, plan_encoding
+from kdrec.store import ENCODINGS, MOST_COMPACT_CLASSES
 
 if TYPE_CHECKING:
     from kdrec.recorder import (
@@ -154,9 +154,17 @@ def record(
     ] = 20,
     seed: Annotated[int, typer.Option(min=0, help="Of the views.", rich_help_panel=_PLAN)] = 0,
     encoding: Annotated[
-        str,
-        typer.Option(help=f"Of the logits: {', '.join(ENCODINGS)}.", rich_help_panel=_PLAN),
-    ] = "compact",
+        str | None,
+        typer.Option(
+            help=f"Of the logits: {', '.join(ENCODINGS)}; by default compact, and topk above "
+            f"{MOST_COMPACT_CLASSES} classes.",
+            rich_help_panel=_PLAN,
+        ),
+    ] = None,
+    kept: Annotated[
+        int | None,
+        typer.Option(help="Classes that topk keeps; 32 by default.", rich_help_panel=_PLAN),
+    ] = None,
     max_kl: Annotated[
         float | None,
         typer.Option(
@@ -222,7 +230,10 @@ def record(
         augmentation=augmentation,
         views=views,
         seed=seed,
-        encoding=plan_encoding(encoding, max_kl=max_kl, max_error=max_error),
+        encoding=encoding,
+        max_kl=max_kl,
+        max_error=max_error,
+        kept=kept,
         group=group,
         batch_size=batch_size,
         block_samples=block_samples,

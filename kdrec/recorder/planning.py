@@ -12,7 +12,6 @@ from kdrec.recorder.teacher import Teacher, TeacherOptions
 from kdrec.samples import PointChoice, SampleIdentity, SampleSet
 from kdrec.store import (
     DataPlan,
-    EncodingPlan,
     Plan,
     TeacherPlan,
     default_block_samples,
@@ -34,7 +33,10 @@ class RecordRequest:
         augmentation: Of the views.
         views: V.
         seed: Of everything that is drawn.
-        encoding: Of the logits, see `kdrec.store.plan_encoding`.
+        encoding: Name of the logits' encoding, None to choose by the number of classes.
+        max_kl: What the encoding keeps, see `kdrec.store.plan_encoding`.
+        max_error: Likewise.
+        kept: Likewise.
         group: Views coded together.
         batch_size: Clouds at once.
         block_samples: Samples of a block, None to derive it.
@@ -50,7 +52,10 @@ class RecordRequest:
     augmentation: Augmentation = field(default_factory=Augmentation)
     views: int = 1
     seed: int = 0
-    encoding: EncodingPlan = field(default_factory=lambda: plan_encoding("compact"))
+    encoding: str | None = None
+    max_kl: float | None = None
+    max_error: float | None = None
+    kept: int | None = None
     group: int = DEFAULT_GROUP
     batch_size: int = DEFAULT_BATCH_SIZE
     block_samples: int | None = None
@@ -107,7 +112,13 @@ def make_plan(
                 batch_size=request.batch_size,
             ),
             threads=request.threads or (recorded.threads if recorded else torch.get_num_threads()),
-            encoding=request.encoding,
+            encoding=plan_encoding(
+                request.encoding,
+                num_classes=num_classes,
+                max_kl=request.max_kl,
+                max_error=request.max_error,
+                kept=request.kept,
+            ),
             with_samples=_keeps_samples(request, samples),
             class_map=class_map,
         )

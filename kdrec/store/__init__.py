@@ -3,6 +3,7 @@
 from kdrec.store.contents import ProofRecords, SampleContents
 from kdrec.store.encodings import (
     ENCODINGS,
+    MOST_COMPACT_CLASSES,
     Encoding,
     beyond_bound,
     find_encoding,
@@ -36,6 +37,7 @@ from kdrec.store.plan import (
     default_block_samples,
 )
 from kdrec.store.reader import RecordingReader
+from kdrec.store.sparse import SparseLogits
 from kdrec.store.storage import LocalStorage, ReadableStorage, Storage, is_temporary
 from kdrec.store.verify import TEACHER_SLACK, VerifyReport, verify_bytes
 from kdrec.store.writer import OWN_NAMES, ROOT_KEY, RecordingWriter, check_same_plan, find_manifest
@@ -44,6 +46,7 @@ __all__ = [
     "ENCODINGS",
     "FORMAT_VERSION",
     "HEADER_KEY",
+    "MOST_COMPACT_CLASSES",
     "OWN_NAMES",
     "ROOT_KEY",
     "SEAL_KEY",
@@ -68,6 +71,7 @@ __all__ = [
     "RecordingWriter",
     "SampleContents",
     "Seal",
+    "SparseLogits",
     "Storage",
     "TeacherPlan",
     "VerifyReport",

@@ -4,6 +4,7 @@ Bytes reach a disk only through `Storage` and leave it only after their digest w
 itself never touches a file here: it would read a missing chunk as the fill value, silently.
 """
 
+import json
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,13 +14,12 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 from zarr.abc.store import Store
-from zarr.codecs import Crc32cCodec
 from zarr.core.buffer import Buffer, default_buffer_prototype
 from zarr.errors import BaseZarrError
 from zarr.storage import MemoryStore
 
 from kdrec.errors import IntegrityError, InvalidInputError
-from kdrec.store.encodings import FittedEncoding, find_encoding, plain_compressors
+from kdrec.store.encodings import FittedEncoding, StoredArray, plain_compressors
 from kdrec.store.manifest import ParameterColumn
 from kdrec.store.packing import PackedGridCodec
 from kdrec.store.plan import Plan
@@ -58,34 +58,33 @@ class ArraySpec:
 
 
 def record_arrays(
-    plan: Plan, fitted: FittedEncoding, *, columns: Sequence[ParameterColumn], classes: int
+    plan: Plan, fitted: FittedEncoding, *, columns: Sequence[ParameterColumn]
 ) -> tuple[ArraySpec, ...]:
-    """The two arrays that hold the records: one shard a block.
+    """The arrays that hold the records: one shard a block.
 
     Args:
         plan: Of the recording.
         fitted: Its encoding, made ready for these logits.
         columns: Of the parameters; none for no such array.
-        classes: C.
     """
-    encoding = find_encoding(plan.encoding.name)
-    params = ArraySpec(
-        name="params",
-        dtype="float32",
-        serializer=PackedGridCodec.of(columns),
-        compressors=(Crc32cCodec(),),
-        dimensions=("view", "sample", "parameter"),
-        **_block_shapes(plan, len(columns), whole_groups=True),
+    stored = list(fitted.arrays)
+    if columns:
+        packed = PackedGridCodec.of(columns)
+        params = StoredArray(
+            "params", len(columns), "parameter", serializer=packed, whole_groups=True
+        )
+        stored.insert(0, params)
+    return tuple(
+        ArraySpec(
+            name=array.name,
+            dtype=array.dtype,
+            serializer=array.serializer,
+            compressors=array.compressors,
+            dimensions=("view", "sample", array.dimension),
+            **_block_shapes(plan, array.width, whole_groups=array.whole_groups),
+        )
+        for array in stored
     )
-    logits = ArraySpec(
-        name="logits",
-        dtype=encoding.dtype,
-        serializer=fitted.serializer,
-        compressors=fitted.compressors,
-        dimensions=("view", "sample", "class"),
-        **_block_shapes(plan, classes, whole_groups=encoding.whole_groups),
-    )
-    return (params, logits) if columns else (logits,)
 
 
 def _block_shapes(plan: Plan, width: int, *, whole_groups: bool) -> dict[str, Any]:
@@ -227,6 +226,12 @@ def fixed_width_text(names: Iterable[str]) -> npt.NDArray[np.uint8]:
     width = max(1, max(map(len, encoded), default=1))
     rows = b"".join(name.ljust(width, b"\0") for name in encoded)
     return np.frombuffer(rows, dtype=np.uint8).reshape(len(encoded), width)
+
+
+def array_width(metadata: bytes) -> tuple[str, int]:
+    """Type and length of the last axis, from the `zarr.json` of an array."""
+    found = json.loads(metadata)
+    return str(found["data_type"]), int(found["shape"][-1])
 
 
 def text_of_fixed_width(rows: npt.NDArray[np.uint8]) -> tuple[str, ...]:

@@ -60,16 +60,18 @@ class EncodingPlan(Frozen):
         name: Of the encoding.
         max_kl: Mean Kullback-Leibler divergence over records, in nats.
         max_error: Of every logit.
+        kept: Classes kept of each record; None for all.
     """
 
     name: str
     max_kl: float | None = Field(default=None, gt=0)
     max_error: float | None = Field(default=None, gt=0)
+    kept: int | None = Field(default=None, ge=1)
 
     def __str__(self) -> str:
-        asked = {"max_kl": self.max_kl, "max_error": self.max_error}
+        asked = {"kept": self.kept, "max_kl": self.max_kl, "max_error": self.max_error}
         said = [f"{dial} {value:g}" for dial, value in asked.items() if value is not None]
-        return " with ".join([self.name, *said])
+        return f"{self.name} with {', '.join(said)}" if said else self.name
 
 
 class Plan(Frozen):

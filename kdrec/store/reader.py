@@ -12,6 +12,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,11 +20,13 @@ import numpy.typing as npt
 
 from kdrec.augment import ViewParameters
 from kdrec.errors import IncompleteError, IntegrityError, InvalidInputError, NotFoundError
-from kdrec.store.arrays import AnyArray, decode_files, text_of_fixed_width
+from kdrec.store.arrays import AnyArray, array_width, decode_files, text_of_fixed_width
 from kdrec.store.contents import ProofRecords
+from kdrec.store.encodings import Encoding, TopK, find_encoding
 from kdrec.store.ledger import HEADER_KEY, SEAL_KEY, Correct, FileDigest, LedgerEntry, Seal
 from kdrec.store.manifest import Manifest, parse_group
 from kdrec.store.plan import Block, BlockGrid
+from kdrec.store.sparse import SparseLogits
 from kdrec.store.storage import ReadableStorage
 from kdrec.store.writer import ROOT_KEY
 
@@ -32,15 +35,14 @@ DEFAULT_MEMORY = 2 * 2**30
 
 @dataclass(slots=True)
 class _DecodedGroup:
-    """The records of a view group, as far as they were asked for."""
+    """The records of a view group, as far as they were asked for, by array: (G, S, width) each."""
 
-    parameters_GSP: npt.NDArray[np.float32]
-    logits_GSC: npt.NDArray[np.float32]
+    arrays: dict[str, AnyArray]
     parts: set[int] = field(default_factory=set)
 
     @property
     def num_bytes(self) -> int:
-        return self.parameters_GSP.nbytes + self.logits_GSC.nbytes
+        return sum(array.nbytes for array in self.arrays.values())
 
 
 class RecordingReader:
@@ -195,13 +197,43 @@ class RecordingReader:
             indices: Sample numbers in any order, a slice, or None for all samples.
 
         Returns:
-            Parameters of B records, and logits of shape (B, C), float32, all teacher columns.
+            Parameters of B records, and logits of shape (B, C), float32, all teacher columns;
+            where only the largest were kept, the others by the rule of `SparseLogits`.
 
         Raises:
             InvalidInputError: A view or sample is out of range.
             IncompleteError: A record is not (yet) here.
             IntegrityError: A file is damaged.
         """
+        parameters, stored = self._read(view, indices)
+        num_classes = self.manifest.classes.num_teacher
+        return parameters, self._encoding.to_logits(stored, num_classes)
+
+    def read_sparse(
+        self, view: int | npt.ArrayLike, indices: npt.ArrayLike | slice | None = None
+    ) -> tuple[ViewParameters, SparseLogits]:
+        """The same, but only of the classes that were kept.
+
+        Raises:
+            InvalidInputError: Besides, the recording keeps all classes.
+        """
+        if not isinstance(self._encoding, TopK):
+            raise InvalidInputError(
+                f"{self._where} keeps the logits of all classes ({self._encoding.name}); "
+                "use read for them"
+            )
+        parameters, stored = self._read(view, indices)
+        num_classes = self.manifest.classes.num_teacher
+        return parameters, self._encoding.to_sparse(stored, num_classes)
+
+    def beyond_bound(self, proof: ProofRecords, *, slack: float) -> npt.NDArray[np.bool_]:
+        """Which proof records are stored further off than the bound (and the slack) allows."""
+        _, stored = self._read(proof.views_M, proof.samples_M)
+        return self._encoding.beyond(proof.logits_MC, stored, self.manifest.bound, slack=slack)
+
+    def _read(
+        self, view: int | npt.ArrayLike, indices: npt.ArrayLike | slice | None
+    ) -> tuple[ViewParameters, dict[str, AnyArray]]:
         samples_B = self._sample_numbers(indices)
         views_B = _whole_numbers("view", view, self.grid.views)
         if np.ndim(view) == 0:
@@ -211,8 +243,10 @@ class RecordingReader:
                 f"{len(views_B)} views do not go with {len(samples_B)} samples; "
                 "give one view, or one for each sample"
             )
-        values_BP = np.empty((len(samples_B), len(self.manifest.parameters)), dtype=np.float32)
-        logits_BC = np.empty((len(samples_B), self.manifest.classes.num_teacher), dtype=np.float32)
+        stored = {
+            name: np.empty((len(samples_B), width), dtype=dtype)
+            for name, (dtype, width) in self._widths.items()
+        }
         groups_B = views_B // self.grid.group
         groups = np.unique(groups_B).tolist()
         for group in groups:
@@ -220,16 +254,16 @@ class RecordingReader:
             parts = np.unique(samples_B[rows] // self.grid.block_samples)
             decoded = self._decoded(group, parts.tolist())
             place = views_B[rows] - group * self.grid.group
-            values_BP[rows] = decoded.parameters_GSP[place, samples_B[rows]]
-            logits_BC[rows] = decoded.logits_GSC[place, samples_B[rows]]
+            for name, array_GSW in decoded.arrays.items():
+                stored[name][rows] = array_GSW[place, samples_B[rows]]
         parameters = ViewParameters(
             names=tuple(column.name for column in self.manifest.parameters),
-            values_BP=values_BP,
+            values_BP=stored.pop("params", np.empty((len(samples_B), 0), dtype=np.float32)),
             seed=self.manifest.plan.seed,
             views_B=views_B,
             samples_B=samples_B,
         )
-        return parameters, logits_BC
+        return parameters, stored
 
     def _sample_numbers(self, indices: npt.ArrayLike | slice | None) -> npt.NDArray[np.int64]:
         everything = np.arange(self.grid.samples, dtype=np.int64)
@@ -250,22 +284,46 @@ class RecordingReader:
             return decoded
 
     def _make_room(self, group: int) -> _DecodedGroup:
-        views = len(self.grid.block(group, 0).views)
-        shape = (views, self.grid.samples)
-        widths = len(self.manifest.parameters), self.manifest.classes.num_teacher
-        needed = 4 * views * self.grid.samples * sum(widths)
+        shape = len(self.grid.block(group, 0).views), self.grid.samples
+        widths = self._widths
+        record_bytes = sum(np.dtype(dtype).itemsize * width for dtype, width in widths.values())
+        needed = shape[0] * shape[1] * record_bytes
         while (
             self._groups and needed + sum(g.num_bytes for g in self._groups.values()) > self._memory
         ):
             self._groups.popitem(last=False)
-        make = _mapped if needed > self._memory else _in_memory
-        return _DecodedGroup(make((*shape, widths[0])), make((*shape, widths[1])))
+        make = _mapped if needed > self._memory else np.empty
+        return _DecodedGroup(
+            {name: make((*shape, width), dtype) for name, (dtype, width) in widths.items()}
+        )
 
     def _decode_block(self, block: Block, decoded: _DecodedGroup) -> None:
         rows = slice(block.samples.start, block.samples.stop)
-        decoded.logits_GSC[:, rows] = self._decode_shard("logits", block)
+        for name, array_GSW in decoded.arrays.items():
+            array_GSW[:, rows] = self._decode_shard(name, block)
+
+    @cached_property
+    def _encoding(self) -> Encoding:
+        return find_encoding(self.manifest.plan.encoding.name)
+
+    @cached_property
+    def _widths(self) -> dict[str, tuple[str, int]]:
+        """Type and width of the arrays that hold records, decoded."""
+        names = self._encoding.arrays
         if self.manifest.parameters:
-            decoded.parameters_GSP[:, rows] = self._decode_shard("params", block)
+            names = ("params", *names)
+        found = {name: self._width(name) for name in names}
+        # Half precision is kept as it is decoded for use.
+        return {n: ("float32" if d == "float16" else d, w) for n, (d, w) in found.items()}
+
+    def _width(self, name: str) -> tuple[str, int]:
+        key = f"{name}/{ROOT_KEY}"
+        if key not in self.header.files:
+            raise IntegrityError(f"{self._where}/{HEADER_KEY} lists no {key}; {self.remedy}")
+        try:
+            return array_width(self._checked(key, self.header.files))
+        except (ValueError, KeyError, TypeError, IndexError) as error:
+            raise IntegrityError(f"{self._where}/{key} is damaged; {self.remedy}") from error
 
     def _decode_shard(self, array: str, block: Block) -> AnyArray:
         key = block.shard_key(array)
@@ -280,7 +338,7 @@ class RecordingReader:
             where=where,
             remedy=self.remedy,
         )
-        if not np.isfinite(values).all():
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
             raise IntegrityError(f"{where} lacks a chunk or holds NaN; {self.remedy}")
         return values
 
@@ -341,12 +399,8 @@ def _whole_numbers(noun: str, values: npt.ArrayLike, count: int) -> npt.NDArray[
     return numbers.astype(np.int64)
 
 
-def _in_memory(shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
-    return np.empty(shape, dtype=np.float32)
-
-
-def _mapped(shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+def _mapped(shape: tuple[int, ...], dtype: str) -> AnyArray:
     if 0 in shape:
-        return _in_memory(shape)
+        return np.empty(shape, dtype)
     with tempfile.TemporaryFile(prefix="kdrec-") as file:  # the mapping outlives the name
-        return np.memmap(file, dtype=np.float32, mode="w+", shape=shape)
+        return np.memmap(file, dtype=dtype, mode="w+", shape=shape)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from kdrec.errors import IncompleteError, KdrecError, NotFoundError
-from kdrec.store.encodings import beyond_bound
+from kdrec.store.contents import ProofRecords
 from kdrec.store.ledger import HEADER_KEY, SEAL_KEY, FileDigest
 from kdrec.store.plan import Block
 from kdrec.store.reader import RecordingReader
@@ -130,7 +130,7 @@ def _check_proof(report: VerifyReport, reader: RecordingReader) -> None:
     if not here.any():
         return
     views, samples = proof.views_M[here], proof.samples_M[here]
-    parameters, decoded = reader.read(views, samples)
+    parameters, _ = reader.read(views, samples)
     plan = reader.manifest.plan
     drawn = plan.augmentation.draw(plan.seed, views=views, samples_B=samples)
     for record in np.flatnonzero((parameters.values_BP != drawn.values_BP).any(axis=1))[:1]:
@@ -138,10 +138,10 @@ def _check_proof(report: VerifyReport, reader: RecordingReader) -> None:
             f"{reader.where}: the parameters of view {views[record]} of sample {samples[record]} "
             "are not those that its seed gives; record it again"
         )
-    slack = TEACHER_SLACK[reader.manifest.plan.precision]
-    wrong = beyond_bound(proof.logits_MC[here], decoded, reader.manifest.bound, slack=slack)
+    kept = ProofRecords(views, samples, proof.logits_MC[here], proof.fingerprints_MF[here])
+    wrong = reader.beyond_bound(kept, slack=TEACHER_SLACK[reader.manifest.plan.precision])
     report.proof_checked = int(here.sum())
-    for record in np.flatnonzero(wrong.any(axis=1))[:1]:
+    for record in np.flatnonzero(wrong)[:1]:
         report.damaged.append(
             f"{reader.where}: view {views[record]} of sample {samples[record]} is beyond the bound "
             f"of its encoding ({reader.manifest.bound}); record it again"

@@ -18,10 +18,16 @@ from kdrec.errors import (
     InvalidInputError,
     NotFoundError,
 )
-from kdrec.store.arrays import create_hierarchy, decode_files, encode_shard, record_arrays
+from kdrec.store.arrays import (
+    AnyArray,
+    create_hierarchy,
+    decode_files,
+    encode_shard,
+    record_arrays,
+)
 from kdrec.store.contents import ProofRecords, SampleContents, static_contents
 from kdrec.store.documents import canonical
-from kdrec.store.encodings import Logits, beyond_bound, find_encoding
+from kdrec.store.encodings import RECORD_ARRAYS, Logits, find_encoding
 from kdrec.store.ledger import (
     HEADER_KEY,
     SEAL_KEY,
@@ -37,7 +43,7 @@ from kdrec.store.storage import Storage
 
 ROOT_KEY = "zarr.json"
 BEGINNING_KEY = "ledger/beginning.json"
-OWN_NAMES = frozenset({"params", "logits", "samples", "proof", "ledger", ROOT_KEY, SEAL_KEY})
+OWN_NAMES = frozenset({"params", *RECORD_ARRAYS, "samples", "proof", "ledger", ROOT_KEY, SEAL_KEY})
 """All that lies directly in a recording's folder."""
 _REMEDY = "delete the recording and record it again"
 
@@ -122,9 +128,7 @@ class RecordingWriter:
         )
         self._storage.write(BEGINNING_KEY, canonical({}))
         specs, values = static_contents(samples, proof)
-        records = record_arrays(
-            plan, fitted, columns=manifest.parameters, classes=classes.num_teacher
-        )
+        records = record_arrays(plan, fitted, columns=manifest.parameters)
         attributes = {"kdrec": manifest.model_dump(mode="json")}
         files = create_hierarchy(attributes, [*records, *specs], values)
         for key in sorted(files.keys() - {ROOT_KEY}):
@@ -141,7 +145,9 @@ class RecordingWriter:
         self._seal = self._find_seal()
         self._manifest = manifest
         self._header = self._entry(HEADER_KEY).digest
-        names = ["params", "logits"] if manifest.parameters else ["logits"]
+        names = find_encoding(manifest.plan.encoding.name).arrays
+        if manifest.parameters:
+            names = ("params", *names)
         self._metadata = {name: self._storage.read(f"{name}/{ROOT_KEY}") for name in names}
 
     def committed(self) -> dict[str, LedgerEntry]:
@@ -194,11 +200,9 @@ class RecordingWriter:
         """
         if not np.isfinite(logits_GSC).all():
             raise InvalidInputError(f"{block}: its logits must be finite, got NaN or infinity")
-        files = {block.shard_key("logits"): self._encode_logits(block, logits_GSC)}
-        if "params" in self._metadata:
-            region = block.views, block.samples
-            shard = encode_shard(self._metadata["params"], region, parameters_GSP)
-            files[block.shard_key("params")] = shard
+        files = self._encode_logits(block, logits_GSC)
+        if self.manifest.parameters:
+            files[block.shard_key("params")] = self._encode("params", block, parameters_GSP)
         entry = LedgerEntry(
             block=block.name, recording=self._header, files=digest_files(files), correct=correct
         )
@@ -208,22 +212,30 @@ class RecordingWriter:
         self._storage.write(block.ledger_key, entry.to_bytes())
         return entry
 
-    def _encode_logits(self, block: Block, logits_GSC: Logits) -> bytes:
-        """The shard of the logits, decoded once more to see that it keeps the bound."""
-        region, bound = (block.views, block.samples), self.manifest.bound
-        encoding = find_encoding(self.manifest.plan.encoding.name)
-        stored = encoding.to_stored(logits_GSC, bound)
-        shard = encode_shard(self._metadata["logits"], region, stored)
-        key = block.shard_key("logits").removeprefix("logits/")
-        decoded = decode_files(
-            self._metadata["logits"], {key: shard}, region, where=str(block), remedy="report this"
-        )
-        if beyond_bound(logits_GSC, decoded, bound).any():
+    def _encode_logits(self, block: Block, logits_GSC: Logits) -> dict[str, bytes]:
+        """The shards of the logits, decoded once more to see that they keep the bound."""
+        plan, bound = self.manifest.plan, self.manifest.bound
+        encoding = find_encoding(plan.encoding.name)
+        files: dict[str, bytes] = {}
+        decoded: dict[str, AnyArray] = {}
+        for name, values in encoding.to_stored(logits_GSC, plan.encoding, bound).items():
+            files[block.shard_key(name)] = shard = self._encode(name, block, values)
+            key = block.shard_key(name).removeprefix(f"{name}/")
+            region = block.views, block.samples
+            found = decode_files(
+                self._metadata[name], {key: shard}, region, where=str(block), remedy="report this"
+            )
+            decoded[name] = found.reshape(-1, found.shape[-1])
+        teacher_KC = logits_GSC.reshape(-1, logits_GSC.shape[-1])
+        if encoding.beyond(teacher_KC, decoded, bound, slack=0.0).any():
             raise InvalidInputError(
                 f"{block}: encoding {encoding.name} cannot keep its logits within its bound "
                 f"({bound}); use --encoding exact"
             )
-        return shard
+        return files
+
+    def _encode(self, name: str, block: Block, values: AnyArray) -> bytes:
+        return encode_shard(self._metadata[name], (block.views, block.samples), values)
 
     def seal(self) -> Seal:
         """Write the seal over all files; the recording is finished.

@@ -32,7 +32,7 @@ Logits = npt.NDArray[np.float32]
 SAMPLES = make_shapes(6, seed=0, num_points=8)
 VIEWS, CLASSES = 3, 5
 SHAPE = (VIEWS, len(SAMPLES), CLASSES)
-GREATEST = {"half": 65504.0, "compact": 65504.0, "portable": 65504.0}
+GREATEST = {"half": 65504.0, "compact": 65504.0, "portable": 65504.0, "topk": 65504.0}
 ORDINARY = make_logits(make_plan(SAMPLES, views=VIEWS), CLASSES)
 
 
@@ -99,7 +99,7 @@ def test_the_bound_of_half_is_no_wider_than_it_must_be() -> None:
     assert reader.manifest.bound == Bound(relative=2.0**-11, absolute=2.0**-25)
 
 
-@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("encoding", sorted(ENCODINGS.keys() - {"topk"}))  # whose masses are exact
 @pytest.mark.parametrize("record", [0, 1])
 def test_stored_logits_that_leave_the_bound_are_reported(encoding: str, record: int) -> None:
     reader = write(ORDINARY, encoding)[0]

@@ -216,8 +216,10 @@ def test_a_recording_without_parameters_has_no_params(tmp_path: Path, samples: S
 
 def test_a_logit_beyond_half_precision_is_refused(tmp_path: Path, samples: SampleSet) -> None:
     with pytest.raises(InvalidInputError, match=r"65504, got 70000; use --encoding exact"):
-        find_encoding("half").to_stored(np.full((1, 1, 2), 7e4, dtype=np.float32), Bound())
-    with pytest.raises(InvalidInputError, match="allowed are: compact, portable, exact, half"):
+        find_encoding("half").to_stored(
+            np.full((1, 1, 2), 7e4, dtype=np.float32), plan_encoding("half"), Bound()
+        )
+    with pytest.raises(InvalidInputError, match="allowed are: compact, portable, exact, half, t"):
         find_encoding("zip")
 
 
@@ -225,8 +227,10 @@ def test_a_logit_beyond_half_precision_is_refused(tmp_path: Path, samples: Sampl
 def test_half_keeps_its_bound(values: list[float]) -> None:
     logits = np.array([[values]], dtype=np.float32)
     half = find_encoding("half")
-    bound = half.fit(plan_encoding("half"), logits[0]).bound
-    assert not beyond_bound(logits, half.to_stored(logits, bound).astype(float), bound).any()
+    asked = plan_encoding("half")
+    bound = half.fit(asked, logits[0]).bound
+    stored = half.to_stored(logits, asked, bound)["logits"]
+    assert not beyond_bound(logits, stored.astype(np.float32), bound).any()
 
 
 def test_no_recording_is_said_so(tmp_path: Path) -> None:

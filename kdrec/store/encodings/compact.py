@@ -3,35 +3,41 @@
 Shape letters: G views of a group, S samples, M proof records, C classes.
 """
 
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
 from kdrec.store.compact import COARSER, WIDEST, CompactCodec, Fidelity, Grid, fit_grid
-from kdrec.store.encodings.encoding import FittedEncoding, Logits
+from kdrec.store.encodings.encoding import (
+    DenseArray,
+    FittedEncoding,
+    Logits,
+    Stored,
+    StoredArray,
+)
 from kdrec.store.manifest import Bound
 from kdrec.store.plan import EncodingPlan
 
 _ROUNDING = 2.0**-21  # of depths and logits, a few times, to single precision
 
 
-class Compact:
+class Compact(DenseArray):
     """Error-bounded, near the entropy; see `kdrec.store.compact`."""
 
     name: ClassVar[str] = "compact"
-    dtype: ClassVar[str] = "float32"
-    whole_groups: ClassVar[bool] = True
-    dials: ClassVar[dict[str, float | None]] = {"max_kl": 2.5e-4, "max_error": None}
+    dials: ClassVar[Mapping[str, float | int | None]] = {"max_kl": 2.5e-4, "max_error": None}
 
     def fit(self, asked: EncodingPlan, logits_MC: Logits) -> FittedEncoding:
         fidelity = Fidelity(max_kl=asked.max_kl, max_error=asked.max_error)
         grid = fit_grid(np.ascontiguousarray(logits_MC.T), fidelity)
         codec = CompactCodec(grid.step, grid.spread, asked.max_kl)
-        return FittedEncoding(_bound(grid, asked.max_kl), serializer=codec)
+        width = logits_MC.shape[1]
+        array = StoredArray("logits", width, "class", serializer=codec, whole_groups=True)
+        return FittedEncoding(_bound(grid, asked.max_kl), (array,))
 
-    def to_stored(self, logits_GSC: Logits, bound: Bound) -> npt.NDArray[Any]:
-        return logits_GSC
+    def to_stored(self, logits_GSC: Logits, asked: EncodingPlan, bound: Bound) -> Stored:
+        return {"logits": logits_GSC}
 
 
 def _bound(grid: Grid, max_kl: float | None) -> Bound:

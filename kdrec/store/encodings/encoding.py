@@ -1,11 +1,12 @@
 """The seam behind which every encoding stands.
 
-An encoding says which Zarr array it wants (type and codecs, so that `zarr.open` reads it), turns
-float32 logits into the values of that array, and states a bound for every logit.
+An encoding says which Zarr arrays it wants (type and codecs, so that `zarr.open` reads them), turns
+float32 logits into their values and back, and states a bound for every logit.
 
 Shape letters: G views of a group, S samples, M proof records, C classes.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
@@ -17,6 +18,30 @@ from kdrec.store.manifest import Bound
 from kdrec.store.plan import EncodingPlan
 
 Logits = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredArray:
+    """A Zarr array that holds logits, or a part of what is known of them.
+
+    Attributes:
+        name: Of the array.
+        width: Length of its last axis.
+        dimension: Name of its last axis.
+        dtype: Of the array.
+        serializer: Zarr codec from array to bytes; "auto" for plain bytes.
+        compressors: Zarr codecs from bytes to bytes; the last one a checksum.
+        whole_groups: Whether a chunk holds all views of a group, or one.
+    """
+
+    name: str
+    width: int
+    dimension: str
+    dtype: str = "float32"
+    serializer: Any = "auto"
+    compressors: tuple[Any, ...] = field(default_factory=lambda: (Crc32cCodec(),))
+    whole_groups: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,28 +50,28 @@ class FittedEncoding:
 
     Attributes:
         bound: For every logit.
-        serializer: Zarr codec from array to bytes; "auto" for plain bytes.
-        compressors: Zarr codecs from bytes to bytes; the last one a checksum.
+        arrays: What it stores.
     """
 
     bound: Bound
-    serializer: Any = "auto"
-    compressors: tuple[Any, ...] = field(default_factory=lambda: (Crc32cCodec(),))
+    arrays: tuple[StoredArray, ...]
+
+
+Stored = Mapping[str, npt.NDArray[Any]]
+"""Values by the name of their array, classes last, or what stands for them."""
 
 
 class Encoding(Protocol):
     """See the module.
 
     Attributes:
-        dtype: Of the array.
-        whole_groups: Whether a chunk holds all views of a group, or one.
-        dials: What can be asked of it: `max_kl`, `max_error`, with defaults (None: by choice).
+        arrays: Names of the arrays it stores.
+        dials: What can be asked of it, with defaults; None where it is derived.
     """
 
     name: ClassVar[str]
-    dtype: ClassVar[str]
-    whole_groups: ClassVar[bool]
-    dials: ClassVar[dict[str, float | None]]
+    arrays: ClassVar[tuple[str, ...]]
+    dials: ClassVar[Mapping[str, float | int | None]]
 
     def fit(self, asked: EncodingPlan, logits_MC: Logits) -> FittedEncoding:
         """Make ready, from the proof records.
@@ -55,12 +80,38 @@ class Encoding(Protocol):
             InvalidInputError: It cannot keep what is asked.
         """
 
-    def to_stored(self, logits_GSC: Logits, bound: Bound) -> npt.NDArray[Any]:
-        """Values of the array; what its codecs lose comes on top.
+    def to_stored(self, logits_GSC: Logits, asked: EncodingPlan, bound: Bound) -> Stored:
+        """Values of the arrays, (G, S, width) each; what their codecs lose comes on top.
 
         Raises:
             InvalidInputError: A logit cannot be kept within the bound.
         """
+
+    def to_logits(self, stored: Stored, num_classes: int) -> Logits:
+        """Logits of all classes, (records, C), from values of the arrays, (records, width) each."""
+
+    def beyond(self, teacher_MC: Logits, stored: Stored, bound: Bound, *, slack: float) -> Rows:
+        """Of which records, (M,), the stored values are further off than the bound allows.
+
+        Args:
+            teacher_MC: As the teacher gave them.
+            stored: Decoded, (M, width) each.
+            bound: Of the recording.
+            slack: By how much the teacher itself varies, relative to the largest logit.
+        """
+
+
+class DenseArray:
+    """What encodings have in common that keep every class in one array, `logits`."""
+
+    arrays: ClassVar[tuple[str, ...]] = ("logits",)
+
+    def to_logits(self, stored: Stored, num_classes: int) -> Logits:
+        return stored["logits"].astype(np.float32, copy=False)
+
+    def beyond(self, teacher_MC: Logits, stored: Stored, bound: Bound, *, slack: float) -> Rows:
+        decoded = self.to_logits(stored, teacher_MC.shape[-1])
+        return np.asarray(beyond_bound(teacher_MC, decoded, bound, slack=slack).any(axis=-1))
 
 
 def beyond_bound(

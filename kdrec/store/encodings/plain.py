@@ -3,58 +3,61 @@
 Shape letters: G views of a group, S samples, M proof records, C classes, K records.
 """
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 
 from kdrec.errors import InvalidInputError
 from kdrec.store.compact import mean_divergence
-from kdrec.store.encodings.encoding import FittedEncoding, Logits
+from kdrec.store.encodings.encoding import (
+    DenseArray,
+    FittedEncoding,
+    Logits,
+    Stored,
+    StoredArray,
+)
 from kdrec.store.manifest import Bound
 from kdrec.store.plan import EncodingPlan
 
 
-class Exact:
+class Exact(DenseArray):
     """float32, bit for bit."""
 
     name: ClassVar[str] = "exact"
-    dtype: ClassVar[str] = "float32"
-    whole_groups: ClassVar[bool] = False
-    dials: ClassVar[dict[str, float | None]] = {}
+    dials: ClassVar[Mapping[str, float | int | None]] = {}
 
     def fit(self, asked: EncodingPlan, logits_MC: Logits) -> FittedEncoding:
-        return FittedEncoding(Bound(), compressors=_shuffled(typesize=4))
+        return FittedEncoding(Bound(), (_array(logits_MC, _shuffled(typesize=4)),))
 
-    def to_stored(self, logits_GSC: Logits, bound: Bound) -> npt.NDArray[Any]:
-        return logits_GSC
+    def to_stored(self, logits_GSC: Logits, asked: EncodingPlan, bound: Bound) -> Stored:
+        return {"logits": logits_GSC}
 
 
-class Half:
+class Half(DenseArray):
     """float16: half the bytes, 11 bits of every logit."""
 
     name: ClassVar[str] = "half"
-    dtype: ClassVar[str] = "float16"
-    whole_groups: ClassVar[bool] = False
-    dials: ClassVar[dict[str, float | None]] = {}
+    dials: ClassVar[Mapping[str, float | int | None]] = {}
     _GREATEST: ClassVar[float] = 65504.0
 
     def fit(self, asked: EncodingPlan, logits_MC: Logits) -> FittedEncoding:
         bound = Bound(relative=2.0**-11, absolute=2.0**-25)
-        return FittedEncoding(bound, compressors=_shuffled(typesize=2))
+        array = _array(logits_MC, _shuffled(typesize=2), dtype="float16")
+        return FittedEncoding(bound, (array,))
 
-    def to_stored(self, logits_GSC: Logits, bound: Bound) -> npt.NDArray[Any]:
+    def to_stored(self, logits_GSC: Logits, asked: EncodingPlan, bound: Bound) -> Stored:
         greatest = float(np.abs(logits_GSC).max(initial=0.0))
         if greatest > self._GREATEST:
             raise InvalidInputError(
                 f"encoding half holds logits up to {self._GREATEST:g}, got {greatest:g}; "
                 "use --encoding exact"
             )
-        return logits_GSC.astype(np.float16)
+        return {"logits": logits_GSC.astype(np.float16)}
 
 
-class Portable:
+class Portable(DenseArray):
     """float32 rounded to a power of two, so that plain codecs shrink it.
 
     What is lost is lost before Zarr: any reader of the Zarr specification gets the same values. A
@@ -62,18 +65,16 @@ class Portable:
     """
 
     name: ClassVar[str] = "portable"
-    dtype: ClassVar[str] = "float32"
-    whole_groups: ClassVar[bool] = False
-    dials: ClassVar[dict[str, float | None]] = {"max_kl": 2.5e-4, "max_error": None}
+    dials: ClassVar[Mapping[str, float | int | None]] = {"max_kl": 2.5e-4, "max_error": None}
     _EXPONENTS: ClassVar[range] = range(-1, -20, -1)
 
     def fit(self, asked: EncodingPlan, logits_MC: Logits) -> FittedEncoding:
         step = self._step(np.ascontiguousarray(logits_MC.T), asked)
         # Rounding to a multiple of the step is exact in float32 up to 2**24 steps.
         bound = Bound(absolute=step / 2, mean_kl=asked.max_kl)
-        return FittedEncoding(bound, compressors=(ZstdCodec(level=19), Crc32cCodec()))
+        return FittedEncoding(bound, (_array(logits_MC, (ZstdCodec(level=19), Crc32cCodec())),))
 
-    def to_stored(self, logits_GSC: Logits, bound: Bound) -> npt.NDArray[Any]:
+    def to_stored(self, logits_GSC: Logits, asked: EncodingPlan, bound: Bound) -> Stored:
         logits_CK = logits_GSC.reshape(-1, logits_GSC.shape[-1]).T
         step = 2 * bound.absolute
         greatest = float(np.abs(logits_CK).max(initial=0.0))
@@ -86,7 +87,7 @@ class Portable:
             if _divergence(logits_CK, step) <= bound.mean_kl:
                 break
             step /= 2
-        return _rounded(logits_GSC, step)
+        return {"logits": _rounded(logits_GSC, step)}
 
     def _step(self, logits_CM: Logits, asked: EncodingPlan) -> float:
         for exponent in self._EXPONENTS:
@@ -99,6 +100,13 @@ class Portable:
             f"encoding portable cannot keep {asked}; allowed is a max_kl or max_error it reaches "
             f"with a step of 2**{self._EXPONENTS[-1]}; use --encoding exact"
         )
+
+
+def _array(
+    logits_MC: Logits, compressors: tuple[Any, ...], *, dtype: str = "float32"
+) -> StoredArray:
+    width = logits_MC.shape[1]
+    return StoredArray("logits", width, "class", dtype=dtype, compressors=compressors)
 
 
 def _rounded(logits: Logits, step: float) -> Logits:

@@ -37,7 +37,7 @@ def test_a_widening_grid_keeps_the_bound_that_is_stated(logits_CK: Logits, max_k
     fitted = find_encoding("compact").fit(
         EncodingPlan(name="compact", max_kl=max_kl), np.ascontiguousarray(logits_CK.T)
     )
-    codec = fitted.serializer
+    codec = fitted.arrays[0].serializer
     grid = Grid(codec.step, codec.spread)
     decoded_CK = grid.restore(*grid.quantize(logits_CK))
     assert not beyond_bound(logits_CK.T, decoded_CK.T, fitted.bound).any()

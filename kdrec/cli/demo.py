@@ -77,7 +77,7 @@ def _record(folder: Path, clouds: int, views: int) -> dict[str, Any]:
         "record", str(folder / "recordings" / "shapes.zarr"),
         "--teacher", "pointnet", "--weights", str(folder / "teacher" / "best.safetensors"),
         "--data", "shapes", "--data-arg", f"count={clouds}", "--data-arg", f"num_points={_POINTS}",
-        "--views", str(views), "--augment", _AUGMENT, "--encoding", "half", "--json",
+        "--views", str(views), "--augment", _AUGMENT, "--json",
     ]  # fmt: skip
     found: dict[str, Any] = json.loads(_run(command))
     return found

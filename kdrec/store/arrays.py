@@ -7,7 +7,7 @@ itself never touches a file here: it would read a missing chunk as the fill valu
 import json
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from zarr.errors import BaseZarrError
 from zarr.storage import MemoryStore
 
 from kdrec.errors import IntegrityError, InvalidInputError
-from kdrec.store.encodings import FittedEncoding, StoredArray, plain_compressors
+from kdrec.store.encodings import FittedEncoding, StoredArray, find_encoding, plain_compressors
 from kdrec.store.manifest import ParameterColumn
 from kdrec.store.packing import PackedGridCodec
 from kdrec.store.plan import Plan
@@ -67,13 +67,7 @@ def record_arrays(
         fitted: Its encoding, made ready for these logits.
         columns: Of the parameters; none for no such array.
     """
-    stored = list(fitted.arrays)
-    if columns:
-        packed = PackedGridCodec.of(columns)
-        params = StoredArray(
-            "params", len(columns), "parameter", serializer=packed, whole_groups=True
-        )
-        stored.insert(0, params)
+    stored = [_params_array(plan, columns), *fitted.arrays] if columns else fitted.arrays
     return tuple(
         ArraySpec(
             name=array.name,
@@ -85,6 +79,14 @@ def record_arrays(
         )
         for array in stored
     )
+
+
+def _params_array(plan: Plan, columns: Sequence[ParameterColumn]) -> StoredArray:
+    """Packed to the bits of their grid, unless any reader of Zarr shall read the recording."""
+    params = StoredArray("params", len(columns), "parameter", whole_groups=True)
+    if find_encoding(plan.encoding.name).is_plain:
+        return replace(params, compressors=plain_compressors())
+    return replace(params, serializer=PackedGridCodec.of(columns))
 
 
 def _block_shapes(plan: Plan, width: int, *, whole_groups: bool) -> dict[str, Any]:

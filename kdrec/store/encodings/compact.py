@@ -26,6 +26,7 @@ class Compact(DenseArray):
     """Error-bounded, near the entropy; see `kdrec.store.compact`."""
 
     name: ClassVar[str] = "compact"
+    is_plain: ClassVar[bool] = False
     dials: ClassVar[Mapping[str, float | int | None]] = {"max_kl": 2.5e-4, "max_error": None}
 
     def fit(self, asked: EncodingPlan, logits_MC: Logits) -> FittedEncoding:

@@ -66,11 +66,13 @@ class Encoding(Protocol):
 
     Attributes:
         arrays: Names of the arrays it stores.
+        is_plain: Whether any implementation of Zarr reads its recordings, without kdrec's codecs.
         dials: What can be asked of it, with defaults; None where it is derived.
     """
 
     name: ClassVar[str]
     arrays: ClassVar[tuple[str, ...]]
+    is_plain: ClassVar[bool]
     dials: ClassVar[Mapping[str, float | int | None]]
 
     def fit(self, asked: EncodingPlan, logits_MC: Logits) -> FittedEncoding:

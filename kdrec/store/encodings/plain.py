@@ -26,6 +26,7 @@ class Exact(DenseArray):
     """float32, bit for bit."""
 
     name: ClassVar[str] = "exact"
+    is_plain: ClassVar[bool] = True
     dials: ClassVar[Mapping[str, float | int | None]] = {}
 
     def fit(self, asked: EncodingPlan, logits_MC: Logits) -> FittedEncoding:
@@ -39,6 +40,7 @@ class Half(DenseArray):
     """float16: half the bytes, 11 bits of every logit."""
 
     name: ClassVar[str] = "half"
+    is_plain: ClassVar[bool] = True
     dials: ClassVar[Mapping[str, float | int | None]] = {}
     _GREATEST: ClassVar[float] = 65504.0
 
@@ -65,6 +67,7 @@ class Portable(DenseArray):
     """
 
     name: ClassVar[str] = "portable"
+    is_plain: ClassVar[bool] = True
     dials: ClassVar[Mapping[str, float | int | None]] = {"max_kl": 2.5e-4, "max_error": None}
     _EXPONENTS: ClassVar[range] = range(-1, -20, -1)
 

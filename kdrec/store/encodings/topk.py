@@ -32,6 +32,7 @@ class TopK:
     """See the module; the rule for what is missing is `kdrec.store.sparse`'s."""
 
     name: ClassVar[str] = "topk"
+    is_plain: ClassVar[bool] = False
     arrays: ClassVar[tuple[str, ...]] = ("logits", "classes", "mass")
     dials: ClassVar[Mapping[str, float | int | None]] = {"kept": 32, "max_error": 0.05}
 

@@ -4,10 +4,11 @@ Shape letters: G views of a group, S samples, M proof records, C classes, K reco
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
-from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
+from zarr.codecs import BloscCodec, Crc32cCodec
 
 from kdrec.errors import InvalidInputError
 from kdrec.store.compact import mean_divergence
@@ -75,7 +76,8 @@ class Portable(DenseArray):
         step = self._step(np.ascontiguousarray(logits_MC.T), asked)
         # Rounding to a multiple of the step is exact in float32 up to 2**24 steps.
         bound = Bound(absolute=step / 2, mean_kl=asked.max_kl)
-        return FittedEncoding(bound, (_array(logits_MC, (ZstdCodec(level=19), Crc32cCodec())),))
+        array = replace(_array(logits_MC, _shuffled(typesize=4, effort=9)), whole_groups=True)
+        return FittedEncoding(bound, (array,))
 
     def to_stored(self, logits_GSC: Logits, asked: EncodingPlan, bound: Bound) -> Stored:
         logits_CK = logits_GSC.reshape(-1, logits_GSC.shape[-1]).T
@@ -120,6 +122,6 @@ def _divergence(logits_CK: Logits, step: float) -> float:
     return mean_divergence(logits_CK, lambda piece: _rounded(logits_CK[:, piece], step))
 
 
-def _shuffled(*, typesize: int) -> tuple[Any, ...]:
-    zstd = BloscCodec(cname="zstd", clevel=3, shuffle="shuffle", typesize=typesize)
+def _shuffled(*, typesize: int, effort: int = 3) -> tuple[Any, ...]:
+    zstd = BloscCodec(cname="zstd", clevel=effort, shuffle="shuffle", typesize=typesize)
     return (zstd, Crc32cCodec())

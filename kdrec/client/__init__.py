@@ -1,13 +1,14 @@
 """Recordings from anywhere: open, read, replay, check, fetch."""
 
 from kdrec.client.opening import FetchProgress, fetch, is_address, open_recording
-from kdrec.client.recording import Recording
+from kdrec.client.recording import ProofFidelity, Recording
 from kdrec.client.remote import RecordingSummary, RemoteStorage, fetch_summary
 from kdrec.client.transport import HttpTransport, Transport
 
 __all__ = [
     "FetchProgress",
     "HttpTransport",
+    "ProofFidelity",
     "Recording",
     "RecordingSummary",
     "RemoteStorage",

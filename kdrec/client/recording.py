@@ -3,13 +3,40 @@
 Shape letters: B batch, N points, D channels, C teacher classes.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
 from kdrec.augment import Array, ViewParameters, fingerprint, fingerprint_tolerance
 from kdrec.errors import ConflictError, ErrorKind, NotFoundError
 from kdrec.samples import SampleIdentity, SampleSet, align
-from kdrec.store import Correct, Manifest, ReadableStorage, RecordingReader
+from kdrec.store import (
+    Correct,
+    Fidelity,
+    Manifest,
+    ReadableStorage,
+    RecordingReader,
+    measure_fidelity,
+    read_stored_proof,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ProofFidelity:
+    """How much of the teacher is left in a recording.
+
+    Attributes:
+        fidelity: Of the proof records that were compared.
+        kept: How many proof records the recording keeps.
+        worst_view: View of the worst of those compared.
+        worst_sample: Its sample.
+    """
+
+    fidelity: Fidelity
+    kept: int
+    worst_view: int
+    worst_sample: int
 
 
 class Recording:
@@ -148,6 +175,31 @@ class Recording:
         in_order = samples if order is None else samples.rows(order)
         self._check_replay(in_order, tolerance)
         return order
+
+    def fidelity(self, *, most_records: int | None = None) -> ProofFidelity | None:
+        """How much of the teacher is left in what is stored, on the proof records that are here.
+
+        Args:
+            most_records: Decode no more blocks once these hold so many records; None for all.
+
+        Returns:
+            None where no block with proof records is here.
+        """
+        blocks = set(self._reader.committed())
+        stored = read_stored_proof(self._reader, blocks=blocks, most_records=most_records)
+        if not len(stored):
+            return None
+        labels_S = self._labels()
+        labels_K = (
+            None if labels_S is None else self.class_columns[labels_S][stored.proof.samples_M]
+        )
+        found = measure_fidelity(stored.proof.logits_MC, stored.logits_MC, labels_K=labels_K)
+        return ProofFidelity(
+            fidelity=found,
+            kept=stored.kept,
+            worst_view=int(stored.proof.views_M[found.worst.row]),
+            worst_sample=int(stored.proof.samples_M[found.worst.row]),
+        )
 
     def sample_identity(self) -> SampleIdentity:
         """Digests, sketches and labels of the recorded samples."""

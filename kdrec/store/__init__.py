@@ -2,6 +2,15 @@
 
 from kdrec.store.contents import ProofRecords, SampleContents
 from kdrec.store.encodings import ENCODINGS, Encoding, beyond_bound, find_encoding
+from kdrec.store.fidelity import (
+    TEMPERATURES,
+    CalibrationError,
+    ClassFidelity,
+    Divergence,
+    Fidelity,
+    WorstRecord,
+    measure_fidelity,
+)
 from kdrec.store.ledger import (
     HEADER_KEY,
     SEAL_KEY,
@@ -30,10 +39,18 @@ from kdrec.store.plan import (
 )
 from kdrec.store.reader import RecordingReader
 from kdrec.store.storage import LocalStorage, ReadableStorage, Storage, is_temporary
+from kdrec.store.stored_proof import (
+    CONFIDENCE,
+    StoredProof,
+    count_draws,
+    read_stored_proof,
+    unnoticed_share,
+)
 from kdrec.store.verify import TEACHER_SLACK, VerifyReport, verify_bytes
 from kdrec.store.writer import OWN_NAMES, ROOT_KEY, RecordingWriter, check_same_plan, find_manifest
 
 __all__ = [
+    "CONFIDENCE",
     "ENCODINGS",
     "FORMAT_VERSION",
     "HEADER_KEY",
@@ -41,13 +58,18 @@ __all__ = [
     "ROOT_KEY",
     "SEAL_KEY",
     "TEACHER_SLACK",
+    "TEMPERATURES",
     "Block",
     "BlockGrid",
     "Bound",
+    "CalibrationError",
+    "ClassFidelity",
     "Classes",
     "Correct",
     "DataPlan",
+    "Divergence",
     "Encoding",
+    "Fidelity",
     "FileDigest",
     "LedgerEntry",
     "LocalStorage",
@@ -61,16 +83,22 @@ __all__ = [
     "SampleContents",
     "Seal",
     "Storage",
+    "StoredProof",
     "TeacherPlan",
     "VerifyReport",
+    "WorstRecord",
     "beyond_bound",
     "check_same_plan",
+    "count_draws",
     "default_block_samples",
     "find_encoding",
     "find_manifest",
     "is_temporary",
+    "measure_fidelity",
     "parameter_columns",
     "parse_group",
+    "read_stored_proof",
     "recording_lock",
+    "unnoticed_share",
     "verify_bytes",
 ]

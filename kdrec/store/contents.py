@@ -5,6 +5,7 @@ Shape letters: S samples, M proof records, C classes, F sums of a fingerprint.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -49,6 +50,15 @@ class ProofRecords:
 
     def __len__(self) -> int:
         return len(self.views_M)
+
+    def rows(self, index: npt.NDArray[Any]) -> "ProofRecords":
+        """Some of the records, in the order of the index."""
+        return ProofRecords(
+            views_M=self.views_M[index],
+            samples_M=self.samples_M[index],
+            logits_MC=self.logits_MC[index],
+            fingerprints_MF=self.fingerprints_MF[index],
+        )
 
 
 def static_contents(

@@ -72,7 +72,7 @@ def _name(column: int, recording: Recording) -> str:
     names = recording.manifest.classes.teacher
     if names is not None:
         return names[column]
-    columns = recording.class_columns.tolist()
+    columns: list[int] = recording.class_columns.tolist()
     of_data = recording.manifest.classes.data
     if of_data is not None and column in columns:
         return of_data[columns.index(column)]

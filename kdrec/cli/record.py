@@ -9,6 +9,7 @@ import typer
 
 from kdrec.augment import format_augmentation, parse_augmentation
 from kdrec.cli.options import Config, Json
+from kdrec.cli.teacher_options import TEACHER_HELP, TeacherArguments, Weights, WeightsKey
 from kdrec.cli.terminal import (
     Bar,
     describe_score,
@@ -39,10 +40,7 @@ def record(
     out: Annotated[Path, typer.Argument(help="Folder of the recording: NAME.zarr.")],
     teacher: Annotated[
         str,
-        typer.Option(
-            help="package.module:factory, file.py:factory, or a name from `kdrec models`.",
-            rich_help_panel=_TEACHER,
-        ),
+        typer.Option(help=TEACHER_HELP, rich_help_panel=_TEACHER),
     ],
     data: Annotated[
         str,
@@ -52,26 +50,9 @@ def record(
             rich_help_panel=_DATA,
         ),
     ],
-    weights: Annotated[
-        Path | None,
-        typer.Option(
-            help="Of the teacher: .safetensors, .npz, .pt, .pth, .t7; nothing in it is executed.",
-            rich_help_panel=_TEACHER,
-        ),
-    ] = None,
-    weights_key: Annotated[
-        str | None,
-        typer.Option(
-            help="Entry of the file that holds the tensors, if it is not found by itself.",
-            rich_help_panel=_TEACHER,
-        ),
-    ] = None,
-    teacher_arg: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=VALUE", help="An argument of the factory.", rich_help_panel=_TEACHER
-        ),
-    ] = None,
+    weights: Weights = None,
+    weights_key: WeightsKey = None,
+    teacher_arg: TeacherArguments = None,
     teacher_classes: Annotated[
         Path | None,
         typer.Option(

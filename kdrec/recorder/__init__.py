@@ -2,12 +2,14 @@
 
 from kdrec.recorder.classes import match_classes, read_class_map, read_class_names
 from kdrec.recorder.passes import TeacherPass
-from kdrec.recorder.planning import RecordRequest, make_manifest, make_plan
+from kdrec.recorder.planning import RecordRequest, make_manifest, make_plan, recorded_options
 from kdrec.recorder.precision import Precision
 from kdrec.recorder.probe import ProbeReport, probe_teacher
 from kdrec.recorder.recording import RecordObserver, RecordProgress, RecordResult, record
 from kdrec.recorder.score import TeacherScore, score_teacher
 from kdrec.recorder.teacher import InputLayout, Teacher, TeacherOptions, load_teacher
+from kdrec.recorder.threads import cpu_threads
+from kdrec.recorder.verification import TeacherComparison, TeacherVerdict, verify_teacher
 from kdrec.recorder.weights import load_tensors, tensors_digest
 
 __all__ = [
@@ -19,9 +21,12 @@ __all__ = [
     "RecordRequest",
     "RecordResult",
     "Teacher",
+    "TeacherComparison",
     "TeacherOptions",
     "TeacherPass",
     "TeacherScore",
+    "TeacherVerdict",
+    "cpu_threads",
     "load_teacher",
     "load_tensors",
     "make_manifest",
@@ -31,6 +36,8 @@ __all__ = [
     "read_class_map",
     "read_class_names",
     "record",
+    "recorded_options",
     "score_teacher",
     "tensors_digest",
+    "verify_teacher",
 ]

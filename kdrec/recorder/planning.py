@@ -1,5 +1,6 @@
 """From what a user asks for to the plan of a recording."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from pydantic import ValidationError
 
 from kdrec.augment import Augmentation
 from kdrec.errors import InvalidInputError
-from kdrec.recorder.teacher import Teacher, TeacherOptions
+from kdrec.recorder.teacher import Argument, Teacher, TeacherOptions
 from kdrec.samples import PointChoice, SampleSet, identify
 from kdrec.store import (
     Classes,
@@ -129,6 +130,37 @@ def make_manifest(
         parameters=parameter_columns(plan.augmentation),
         bound=find_encoding(plan.encoding).bound,
         num_proof=proof,
+    )
+
+
+def recorded_options(
+    plan: Plan,
+    *,
+    factory: str,
+    arguments: Mapping[str, Argument],
+    weights: Path | None = None,
+    weights_key: str | None = None,
+    device: str | None = None,
+) -> TeacherOptions:
+    """How the teacher of a plan is made again: what the plan knows is taken from it.
+
+    Args:
+        plan: Of the recording.
+        factory: As in `TeacherOptions`; a plan has no paths.
+        arguments: Of the factory.
+        weights: File of its tensors.
+        weights_key: Entry of that file.
+        device: None for the plan's kind of device.
+    """
+    return TeacherOptions(
+        factory=factory,
+        arguments=arguments,
+        weights=weights,
+        weights_key=weights_key,
+        input_layout=plan.teacher.input_layout,
+        output=plan.teacher.output,
+        device=device or plan.device,
+        precision=plan.precision,
     )
 
 

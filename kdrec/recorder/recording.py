@@ -3,9 +3,7 @@
 The teacher works on one block while the one before is encoded, written and committed.
 """
 
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,6 +18,7 @@ from kdrec.recorder.probe import ProbeReport, probe_teacher
 from kdrec.recorder.proof import check_proof, check_proof_again, run_proof
 from kdrec.recorder.score import TeacherScore, count_correct, score_teacher
 from kdrec.recorder.teacher import Teacher
+from kdrec.recorder.threads import cpu_threads
 from kdrec.samples import SampleSet, identify
 from kdrec.store import (
     SEAL_KEY,
@@ -110,7 +109,7 @@ def record(
     where = str(request.out)
     storage = LocalStorage(request.out)
     found = find_manifest(storage, where=where)
-    with _threads(request.threads or (found.plan.threads if found else None)):
+    with cpu_threads(request.threads or (found.plan.threads if found else None)):
         manifest = _draft(request, teacher, samples, recorded=found.plan if found else None)
 
         def refuse_another_plan() -> None:
@@ -148,16 +147,6 @@ def _count_columns(teacher: Teacher, samples: SampleSet, batch_size: int) -> int
     rows = np.minimum(np.arange(max(1, batch_size)), len(samples) - 1)
     points_BND = torch.from_numpy(samples.points_SND[rows]).to(teacher.options.device)
     return int(teacher.logits(points_BND).shape[1])
-
-
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 class _Run:

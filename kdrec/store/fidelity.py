@@ -171,7 +171,8 @@ def divergences(
 
 def _log_softmax(logits_KC: Float64Array) -> Float64Array:
     below_KC = logits_KC - logits_KC.max(axis=1, keepdims=True)
-    return below_KC - np.log(np.exp(below_KC).sum(axis=1, keepdims=True))
+    log_KC: Float64Array = below_KC - np.log(np.exp(below_KC).sum(axis=1, keepdims=True))
+    return log_KC
 
 
 def _divergence(log_p_KC: Float64Array, log_q_KC: Float64Array) -> Float64Array:
@@ -182,7 +183,10 @@ def _divergence(log_p_KC: Float64Array, log_q_KC: Float64Array) -> Float64Array:
     near_KC = np.clip(ratio_KC, -_SMALL, _SMALL)
     small_KC = p_KC * (near_KC + np.expm1(-near_KC))
     large_KC = p_KC * ratio_KC + (np.exp(log_q_KC) - p_KC)
-    return np.where(np.abs(ratio_KC) <= _SMALL, small_KC, large_KC).sum(axis=1)
+    divergence_K: Float64Array = np.where(np.abs(ratio_KC) <= _SMALL, small_KC, large_KC).sum(
+        axis=1
+    )
+    return divergence_K
 
 
 def calibration_error(logits_KC: Logits, labels_K: Columns) -> float:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kdrec.client import Recording
 from kdrec.factories import parse_arguments
+from kdrec.store import Plan
 
 if TYPE_CHECKING:
     from kdrec.recorder import Teacher
@@ -64,12 +64,12 @@ class NamedTeacher:
     weights_key: str | None
     device: str | None
 
-    def load(self, recording: Recording) -> "Teacher":
-        """Called as the recording's was: its layout, output and precision are the plan's."""
+    def load(self, plan: Plan) -> "Teacher":
+        """Called as the plan's was: layout, output and precision are taken from there."""
         from kdrec.recorder import load_teacher, recorded_options
 
         options = recorded_options(
-            recording.manifest.plan,
+            plan,
             factory=self.factory,
             arguments=parse_arguments(self.arguments or []),
             weights=self.weights,

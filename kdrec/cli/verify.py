@@ -180,7 +180,8 @@ def _verify_teacher(
 ) -> _Finding:
     from kdrec.recorder import TeacherVerdict, verify_teacher
 
-    compared = verify_teacher(recording, named.load(recording), samples, tolerance=tolerance)
+    teacher = named.load(recording.manifest.plan)
+    compared = verify_teacher(recording, teacher, samples, tolerance=tolerance)
     rows = {
         "teacher": f"{compared.verdict}: {compared.reason}",
         "answers": f"{compared.identical} of {compared.records} to the bit; largest difference "

@@ -3,18 +3,23 @@
 from kdrec.client.opening import FetchProgress, fetch, is_address, open_recording
 from kdrec.client.recording import ProofFidelity, Recording
 from kdrec.client.remote import RecordingSummary, RemoteStorage, fetch_summary
+from kdrec.client.repair import FileSource, RepairReport, open_copy, repair
 from kdrec.client.transport import HttpTransport, Transport
 
 __all__ = [
     "FetchProgress",
+    "FileSource",
     "HttpTransport",
     "ProofFidelity",
     "Recording",
     "RecordingSummary",
     "RemoteStorage",
+    "RepairReport",
     "Transport",
     "fetch",
     "fetch_summary",
     "is_address",
+    "open_copy",
     "open_recording",
+    "repair",
 ]

@@ -5,6 +5,7 @@ from kdrec.recorder.passes import TeacherPass
 from kdrec.recorder.planning import RecordRequest, make_manifest, make_plan, recorded_options
 from kdrec.recorder.precision import Precision
 from kdrec.recorder.probe import ProbeReport, probe_teacher
+from kdrec.recorder.recomputed import RecomputedFiles
 from kdrec.recorder.recording import RecordObserver, RecordProgress, RecordResult, record
 from kdrec.recorder.score import TeacherScore, score_teacher
 from kdrec.recorder.teacher import InputLayout, Teacher, TeacherOptions, load_teacher
@@ -16,6 +17,7 @@ __all__ = [
     "InputLayout",
     "Precision",
     "ProbeReport",
+    "RecomputedFiles",
     "RecordObserver",
     "RecordProgress",
     "RecordRequest",

@@ -16,6 +16,7 @@ from kdrec.store import (
     DataPlan,
     Manifest,
     Plan,
+    SampleContents,
     TeacherPlan,
     default_block_samples,
     find_encoding,
@@ -130,6 +131,18 @@ def make_manifest(
         parameters=parameter_columns(plan.augmentation),
         bound=find_encoding(plan.encoding).bound,
         num_proof=proof,
+    )
+
+
+def sample_contents(plan: Plan, samples: SampleSet) -> SampleContents:
+    """What a recording under this plan keeps of its samples."""
+    identity = identify(samples)
+    return SampleContents(
+        digests=identity.digests,
+        sketches=identity.sketches,
+        labels_S=samples.labels_S,
+        names=samples.names,
+        points_SND=samples.points_SND if plan.with_samples else None,
     )
 
 

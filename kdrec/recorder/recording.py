@@ -8,18 +8,17 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from kdrec.recorder.classes import match_classes
 from kdrec.recorder.passes import TeacherPass
-from kdrec.recorder.planning import RecordRequest, make_manifest, make_plan
+from kdrec.recorder.planning import RecordRequest, make_manifest, make_plan, sample_contents
 from kdrec.recorder.probe import ProbeReport, probe_teacher
 from kdrec.recorder.proof import check_proof, check_proof_again, run_proof
-from kdrec.recorder.score import TeacherScore, count_correct, score_teacher
+from kdrec.recorder.score import TeacherScore, score_block, score_teacher
 from kdrec.recorder.teacher import Teacher
 from kdrec.recorder.threads import cpu_threads
-from kdrec.samples import SampleSet, identify
+from kdrec.samples import SampleSet
 from kdrec.store import (
     SEAL_KEY,
     Block,
@@ -32,7 +31,6 @@ from kdrec.store import (
     ProofRecords,
     RecordingReader,
     RecordingWriter,
-    SampleContents,
     check_same_plan,
     find_manifest,
     recording_lock,
@@ -193,14 +191,7 @@ class _Run:
         score = score_teacher(self._plan, self._pass)
         self._observer.on_probe(report, score)
         proof = run_proof(self._plan, self._pass)
-        identity = identify(self._samples)
-        contents = SampleContents(
-            digests=identity.digests,
-            sketches=identity.sketches,
-            labels_S=self._samples.labels_S,
-            names=self._samples.names,
-            points_SND=self._samples.points_SND if self._plan.with_samples else None,
-        )
+        contents = sample_contents(self._plan, self._samples)
         manifest = self._manifest.model_copy(update={"num_proof": len(proof)})
         self._writer.begin(manifest, contents, proof)
 
@@ -221,17 +212,11 @@ class _Run:
                 check_proof(self._plan, proof, block, logits_GSC)
                 while len(pending) >= _PENDING_BLOCKS:
                     pending.pop(0).result()
-                correct = self._correct(block, logits_GSC)
+                correct = score_block(self._plan, self._samples, block, logits_GSC)
                 arguments = (block, parameters_GSP, logits_GSC)
                 pending.append(pool.submit(self._writer.commit, *arguments, correct=correct))
             for future in pending:
                 future.result()
-
-    def _correct(self, block: Block, logits_GSC: npt.NDArray[np.float32]) -> Correct | None:
-        if self._samples.labels_S is None:
-            return None
-        labels_S = self._samples.labels_S[block.samples.start : block.samples.stop]
-        return count_correct(logits_GSC, labels_S, self._plan.class_map)
 
     def _result(self, missing: list[Block]) -> RecordResult:
         reader = RecordingReader(self._storage, where=self._where)

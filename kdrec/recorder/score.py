@@ -15,7 +15,8 @@ from kdrec import rng
 from kdrec.augment import Augmentation
 from kdrec.recorder.passes import TeacherPass
 from kdrec.recorder.probe import accuracy
-from kdrec.store import Correct, Plan
+from kdrec.samples import SampleSet
+from kdrec.store import Block, Correct, Plan
 
 LARGE_LOSS = 0.03
 _LEAST, _MOST, _SHARE = 64, 1024, 200  # clouds; at most one record in 200
@@ -62,6 +63,16 @@ def score_teacher(plan: Plan, teacher_pass: TeacherPass) -> TeacherScore | None:
         for each in (clean_pass, teacher_pass)
     ]
     return TeacherScore(clean=scores[0], planned=scores[1])
+
+
+def score_block(
+    plan: Plan, samples: SampleSet, block: Block, logits_GSC: npt.NDArray[np.float32]
+) -> Correct | None:
+    """The teacher's score on a block, for its ledger entry; None without labels."""
+    if samples.labels_S is None:
+        return None
+    labels_S = samples.labels_S[block.samples.start : block.samples.stop]
+    return count_correct(logits_GSC, labels_S, plan.class_map)
 
 
 def count_correct(

@@ -29,6 +29,7 @@ from kdrec.store.manifest import (
     parameter_columns,
     parse_group,
 )
+from kdrec.store.memory import MemoryStorage
 from kdrec.store.plan import (
     Block,
     BlockGrid,
@@ -74,6 +75,7 @@ __all__ = [
     "LedgerEntry",
     "LocalStorage",
     "Manifest",
+    "MemoryStorage",
     "ParameterColumn",
     "Plan",
     "ProofRecords",

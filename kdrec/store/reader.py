@@ -66,7 +66,7 @@ class RecordingReader:
         self._where = where
         self._memory = memory
         self.remedy = (
-            f"run `kdrec verify --bytes {where}` for the extent, then fetch or record anew"
+            "`kdrec verify --bytes` says the extent, `kdrec repair` puts back what it names"
         )
         self.manifest, self.header = self._open_header()
         self.grid = BlockGrid.of(self.manifest.plan)

@@ -33,7 +33,7 @@ from kdrec.store.ledger import (
 )
 from kdrec.store.manifest import Manifest, parse_group
 from kdrec.store.plan import Block, BlockGrid, Plan
-from kdrec.store.storage import Storage
+from kdrec.store.storage import ReadableStorage, Storage
 
 ROOT_KEY = "zarr.json"
 BEGINNING_KEY = "ledger/beginning.json"
@@ -42,7 +42,7 @@ OWN_NAMES = frozenset({"params", "logits", "samples", "proof", "ledger", ROOT_KE
 _REMEDY = "delete the recording and record it again"
 
 
-def find_manifest(storage: Storage, *, where: str) -> Manifest | None:
+def find_manifest(storage: ReadableStorage, *, where: str) -> Manifest | None:
     """The manifest of the recording that lies there, None if there is none yet."""
     try:
         return parse_group(storage.read(ROOT_KEY), where=where)

@@ -54,7 +54,7 @@ def inspect(
         "state": f"{state}; {committed} of {total} blocks ({percent(committed, total)})",
         "identity": found.identity or "none before it is sealed",
     }
-    rows |= _describe_plan(found)
+    rows |= _describe_plan(found) | _describe_origin(found)
     if correct.records:
         rows["teacher accuracy"] = describe_score(correct)
     rows |= _describe_size(found)
@@ -95,6 +95,15 @@ def _describe_plan(recording: Recording) -> dict[str, str]:
         "encoding": f"{plan.encoding}; bound on every logit: {recording.manifest.bound}",
         "proof": f"{recording.manifest.num_proof} records with exact logits and fingerprints",
         "clouds kept": "yes" if plan.with_samples else "no",
+    }
+
+
+def _describe_origin(recording: Recording) -> dict[str, str]:
+    origin = recording.manifest.origin
+    if origin is None:
+        return {}
+    return {
+        "converted from": f"{origin.identity}, {origin.encoding}, from its view {origin.first_view}"
     }
 
 

@@ -166,7 +166,7 @@ def _verify_replay(recording: Recording, samples: SampleSet, tolerance: float) -
     """Raises where the samples are others; what is shown is that they are not."""
     recording.check(samples, tolerance=tolerance)
     proof = recording.reader.proof()
-    draws = count_draws(proof, group=recording.manifest.plan.group)
+    draws = count_draws(proof, recording.manifest)
     rows = {
         "replay": f"{len(samples)} clouds are the recorded ones, and {len(proof)} proof records "
         f"replayed give what the teacher saw; {_describe_confidence(draws)}",

@@ -1,5 +1,6 @@
 """Recordings from anywhere: open, read, replay, check, fetch."""
 
+from kdrec.client.conversion import ConvertProgress, ConvertRequest, convert
 from kdrec.client.opening import FetchProgress, fetch, is_address, open_recording
 from kdrec.client.recording import ProofFidelity, Recording
 from kdrec.client.remote import RecordingSummary, RemoteStorage, fetch_summary
@@ -7,6 +8,8 @@ from kdrec.client.repair import FileSource, RepairReport, open_copy, repair
 from kdrec.client.transport import HttpTransport, Transport
 
 __all__ = [
+    "ConvertProgress",
+    "ConvertRequest",
     "FetchProgress",
     "FileSource",
     "HttpTransport",
@@ -16,6 +19,7 @@ __all__ = [
     "RemoteStorage",
     "RepairReport",
     "Transport",
+    "convert",
     "fetch",
     "fetch_summary",
     "is_address",

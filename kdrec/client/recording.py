@@ -219,9 +219,7 @@ class Recording:
     def _check_replay(self, samples: SampleSet, tolerance: float) -> None:
         proof = self._reader.proof()
         # From the generator, not from `params`: the proof must not need a block to be recorded.
-        parameters = self._augmentation.draw(
-            self.manifest.plan.seed, views=proof.views_M, samples_B=proof.samples_M
-        )
+        parameters = self._reader.draw(proof.views_M, proof.samples_M)
         seen_MND = self.replay(samples.points_SND[proof.samples_M], parameters)
         allowed = fingerprint_tolerance(seen_MND) + tolerance * seen_MND[0].size
         wrong = np.abs(fingerprint(seen_MND) - proof.fingerprints_MF) > allowed

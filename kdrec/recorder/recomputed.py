@@ -21,6 +21,7 @@ from kdrec.store import (
     Plan,
     ReadableStorage,
     RecordingWriter,
+    check_not_converted,
     find_manifest,
 )
 
@@ -53,6 +54,7 @@ class RecomputedFiles:
                 f"{where} has lost its zarr.json, and with it the plan to record again; repair it "
                 "from another copy"
             )
+        check_not_converted(manifest, where=where)
         _check_same(manifest.plan, teacher, samples, where=where)
         self._storage, self._where = storage, where
         self._manifest: Manifest = manifest

@@ -31,6 +31,7 @@ from kdrec.store import (
     ProofRecords,
     RecordingReader,
     RecordingWriter,
+    check_not_converted,
     check_same_plan,
     find_manifest,
     recording_lock,
@@ -108,11 +109,12 @@ def record(
     storage = LocalStorage(request.out)
     found = find_manifest(storage, where=where)
     with cpu_threads(request.threads or (found.plan.threads if found else None)):
-        manifest = _draft(request, teacher, samples, recorded=found.plan if found else None)
+        manifest = draft_manifest(request, teacher, samples, recorded=found.plan if found else None)
 
         def refuse_another_plan() -> None:
             there = find_manifest(storage, where=where)
             if there is not None:
+                check_not_converted(there, where=where)
                 check_same_plan(there.plan, manifest.plan, where=where)
 
         def wait() -> None:
@@ -126,7 +128,7 @@ def record(
             return run.to_the_end()
 
 
-def _draft(
+def draft_manifest(
     request: RecordRequest, teacher: Teacher, samples: SampleSet, *, recorded: Plan | None
 ) -> Manifest:
     """The manifest, but for the number of proof records."""

@@ -3,7 +3,7 @@
 Shape letters: M proof records, C classes.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -14,7 +14,14 @@ from kdrec.recorder.passes import TeacherPass
 from kdrec.recorder.teacher import Teacher
 from kdrec.recorder.threads import cpu_threads
 from kdrec.samples import SampleSet
-from kdrec.store import TEACHER_SLACK, Fidelity, Plan, ProofRecords, count_draws, measure_fidelity
+from kdrec.store import (
+    TEACHER_SLACK,
+    Fidelity,
+    Manifest,
+    ProofRecords,
+    count_draws,
+    measure_fidelity,
+)
 
 
 class TeacherVerdict(StrEnum):
@@ -69,14 +76,20 @@ def verify_teacher(
     """
     recording.check(samples, tolerance=tolerance)
     plan, proof = recording.manifest.plan, recording.reader.proof()
-    drawn = plan.augmentation.draw(plan.seed, views=proof.views_M, samples_B=proof.samples_M)
+    numbers_S = recording.reader.sample_numbers()
+    teacher_pass = replace(TeacherPass.under(plan, teacher, samples), numbers_S=numbers_S)
     with cpu_threads(plan.threads):
-        found_MC = TeacherPass.under(plan, teacher, samples).logits(drawn)
-    return judge(plan, proof, found_MC, same_tensors=teacher.digest == plan.teacher.tensors)
+        found_MC = teacher_pass.logits(recording.reader.draw(proof.views_M, proof.samples_M))
+    same_tensors = teacher.digest == plan.teacher.tensors
+    return judge(recording.manifest, proof, found_MC, same_tensors=same_tensors)
 
 
 def judge(
-    plan: Plan, proof: ProofRecords, found_MC: npt.NDArray[np.float32], *, same_tensors: bool
+    manifest: Manifest,
+    proof: ProofRecords,
+    found_MC: npt.NDArray[np.float32],
+    *,
+    same_tensors: bool,
 ) -> TeacherComparison:
     """What answers to the proof records say about who gave them.
 
@@ -88,7 +101,7 @@ def judge(
     comparable = recorded_MC.shape == found_MC.shape
     relative_M = _relative_differences(recorded_MC, found_MC) if comparable else np.array([np.inf])
     identical = int((recorded_MC == found_MC).all(axis=1).sum()) if comparable else 0
-    allowed = TEACHER_SLACK[plan.precision]
+    allowed = TEACHER_SLACK[manifest.plan.precision]
     largest = float(relative_M.max(initial=0.0))
     verdict, reason = _verdict(
         all_identical=identical == len(proof),
@@ -102,7 +115,7 @@ def judge(
         same_tensors=same_tensors,
         records=len(proof),
         identical=identical,
-        draws=count_draws(proof, group=plan.group),
+        draws=count_draws(proof, manifest),
         largest_difference=largest,
         allowed=allowed,
         fidelity=measure_fidelity(recorded_MC, found_MC) if comparable else None,

@@ -25,6 +25,7 @@ from kdrec.store.manifest import (
     Bound,
     Classes,
     Manifest,
+    Origin,
     ParameterColumn,
     parameter_columns,
     parse_group,
@@ -38,7 +39,9 @@ from kdrec.store.plan import (
     TeacherPlan,
     default_block_samples,
 )
+from kdrec.store.proof_choice import choose_proof
 from kdrec.store.reader import RecordingReader
+from kdrec.store.score import CorrectCounts, accuracy, count_correct
 from kdrec.store.storage import LocalStorage, ReadableStorage, Storage, is_temporary
 from kdrec.store.stored_proof import (
     CONFIDENCE,
@@ -48,7 +51,14 @@ from kdrec.store.stored_proof import (
     unnoticed_share,
 )
 from kdrec.store.verify import TEACHER_SLACK, VerifyReport, verify_bytes
-from kdrec.store.writer import OWN_NAMES, ROOT_KEY, RecordingWriter, check_same_plan, find_manifest
+from kdrec.store.writer import (
+    OWN_NAMES,
+    ROOT_KEY,
+    RecordingWriter,
+    check_not_converted,
+    check_same_plan,
+    find_manifest,
+)
 
 __all__ = [
     "CONFIDENCE",
@@ -67,6 +77,7 @@ __all__ = [
     "ClassFidelity",
     "Classes",
     "Correct",
+    "CorrectCounts",
     "DataPlan",
     "Divergence",
     "Encoding",
@@ -76,6 +87,7 @@ __all__ = [
     "LocalStorage",
     "Manifest",
     "MemoryStorage",
+    "Origin",
     "ParameterColumn",
     "Plan",
     "ProofRecords",
@@ -89,8 +101,12 @@ __all__ = [
     "TeacherPlan",
     "VerifyReport",
     "WorstRecord",
+    "accuracy",
     "beyond_bound",
+    "check_not_converted",
     "check_same_plan",
+    "choose_proof",
+    "count_correct",
     "count_draws",
     "default_block_samples",
     "find_encoding",

@@ -23,6 +23,7 @@ class SampleContents:
         labels_S: None without labels.
         names: None without names.
         points_SND: None when the points are not kept.
+        numbers_S: By which number each was drawn, ascending; None where that is its place.
     """
 
     digests: npt.NDArray[np.uint8]
@@ -30,6 +31,7 @@ class SampleContents:
     labels_S: npt.NDArray[np.int64] | None = None
     names: tuple[str, ...] | None = None
     points_SND: npt.NDArray[np.float32] | None = None
+    numbers_S: npt.NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ def static_contents(
             ("sample", "byte"),
         ),
         "samples/points": (samples.points_SND, ("sample", "point", "channel")),
+        "samples/number": (samples.numbers_S, ("sample",)),
         "proof/view": (proof.views_M, ("record",)),
         "proof/sample": (proof.samples_M, ("record",)),
         "proof/logits": (proof.logits_MC, ("record", "class")),

@@ -3,7 +3,7 @@
 import json
 from typing import Any, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from kdrec.augment import Augmentation
 from kdrec.errors import ErrorKind, IntegrityError, InvalidInputError
@@ -62,10 +62,30 @@ class Bound(Frozen):
         return f"|error| <= {self.relative:.3g} * |logit| + {self.absolute:.3g}"
 
 
+class Origin(Frozen):
+    """From what a recording was converted; None in one that a teacher was recorded into.
+
+    A record keeps the address by which its augmentation was drawn: its view there is `first_view`
+    more than here, its sample there is the number in `samples/number`, where that array is.
+
+    Attributes:
+        identity: Of the recording that was converted.
+        encoding: Its encoding.
+        bound: Its bound; part of the bound of this recording.
+        first_view: The view, as drawn, that is view 0 here.
+    """
+
+    identity: str
+    encoding: str
+    bound: Bound
+    first_view: int = Field(ge=0)
+
+
 class Manifest(Frozen):
     """See the module.
 
     Attributes:
+        origin: Of a converted recording.
         readable_since: The least version of kdrec that can read this recording.
         bound: Of the encoding, for every logit.
         num_proof: Number of proof records kept.
@@ -79,6 +99,7 @@ class Manifest(Frozen):
     parameters: tuple[ParameterColumn, ...]
     bound: Bound
     num_proof: int
+    origin: Origin | None = None
 
 
 def parse_group(data: bytes, *, where: str) -> Manifest:

@@ -66,11 +66,12 @@ class RecordingReader:
         self._where = where
         self._memory = memory
         self.remedy = (
-            "`kdrec verify --bytes` says the extent, `kdrec repair` puts back what it names"
+            f"run `kdrec verify --bytes {where}` for the extent, then `kdrec repair` on that folder"
         )
         self.manifest, self.header = self._open_header()
         self.grid = BlockGrid.of(self.manifest.plan)
         self._seal = self._find_seal()
+        self._numbers_S: npt.NDArray[np.int64] | None = None
         self._reset()
 
     def _reset(self) -> None:
@@ -223,14 +224,39 @@ class RecordingReader:
             place = views_B[rows] - group * self.grid.group
             values_BP[rows] = decoded.parameters_GSP[place, samples_B[rows]]
             logits_BC[rows] = decoded.logits_GSC[place, samples_B[rows]]
+        drawn_views_B, drawn_samples_B = self.drawn_as(views_B, samples_B)
         parameters = ViewParameters(
             names=tuple(column.name for column in self.manifest.parameters),
             values_BP=values_BP,
             seed=self.manifest.plan.seed,
-            views_B=views_B,
-            samples_B=samples_B,
+            views_B=drawn_views_B,
+            samples_B=drawn_samples_B,
         )
         return parameters, logits_BC
+
+    def drawn_as(
+        self, views_B: npt.NDArray[np.int64], samples_B: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """View and sample by which records were drawn: others only in a converted recording."""
+        if self.manifest.origin is None:
+            return views_B, samples_B
+        numbers_S = self.sample_numbers()
+        samples_B = samples_B if numbers_S is None else numbers_S[samples_B]
+        return views_B + self.manifest.origin.first_view, samples_B
+
+    def sample_numbers(self) -> npt.NDArray[np.int64] | None:
+        """Number by which each sample was drawn, ascending; None where that is its place."""
+        if self._numbers_S is None and self.has_array("samples/number"):
+            self._numbers_S = self.array("samples/number")
+        return self._numbers_S
+
+    def draw(
+        self, views_B: npt.NDArray[np.int64], samples_B: npt.NDArray[np.int64]
+    ) -> ViewParameters:
+        """The parameters of records as the seed gives them, without reading any."""
+        views, samples = self.drawn_as(views_B, samples_B)
+        plan = self.manifest.plan
+        return plan.augmentation.draw(plan.seed, views=views, samples_B=samples)
 
     def _sample_numbers(self, indices: npt.ArrayLike | slice | None) -> npt.NDArray[np.int64]:
         everything = np.arange(self.grid.samples, dtype=np.int64)

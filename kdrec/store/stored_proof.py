@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from kdrec.augment import ViewParameters
 from kdrec.store.contents import ProofRecords
+from kdrec.store.manifest import Manifest
 from kdrec.store.plan import Block
 from kdrec.store.reader import RecordingReader
 
@@ -73,10 +74,15 @@ def _within(most_records: int | None, blocks: list[Block]) -> set[Block]:
     return chosen
 
 
-def count_draws(proof: ProofRecords, *, group: int) -> int:
-    """How many (view group, sample) pairs were drawn, each by itself, for these records."""
-    pairs = zip((proof.views_M // group).tolist(), proof.samples_M.tolist(), strict=True)
-    return len(set(pairs))
+def count_draws(proof: ProofRecords, manifest: Manifest) -> int:
+    """How many (view group, sample) pairs were drawn, each by itself, for these records.
+
+    A converted recording has other groups than those that were drawn; only its samples are then
+    certain to be draws of their own.
+    """
+    drawn = manifest.origin is None
+    groups = proof.views_M // manifest.plan.group if drawn else np.zeros_like(proof.views_M)
+    return len(set(zip(groups.tolist(), proof.samples_M.tolist(), strict=True)))
 
 
 def unnoticed_share(draws: int, *, confidence: float = CONFIDENCE) -> float:

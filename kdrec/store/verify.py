@@ -128,8 +128,7 @@ def _check_proof(report: VerifyReport, reader: RecordingReader) -> None:
     report.proof_records, report.proof_checked = stored.kept, len(stored)
     if not len(stored):
         return
-    plan = reader.manifest.plan
-    drawn = plan.augmentation.draw(plan.seed, views=views, samples_B=samples)
+    drawn = reader.draw(views, samples)
     differs = stored.parameters.values_BP != drawn.values_BP
     for record in np.flatnonzero(differs.any(axis=1))[:1]:
         report.damaged.append(

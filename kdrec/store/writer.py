@@ -64,6 +64,19 @@ def check_same_plan(recorded: Plan, wanted: Plan, *, where: str) -> None:
         )
 
 
+def check_not_converted(manifest: Manifest, *, where: str) -> None:
+    """Whether a teacher may write into a recording.
+
+    Raises:
+        ConflictError: It was converted from another one; its blocks are no teacher's batches.
+    """
+    if manifest.origin is not None:
+        raise ConflictError(
+            f"{where} was converted from recording {manifest.origin.identity[:12]}..; run the same "
+            "kdrec convert to continue it, or give another name to record anew"
+        )
+
+
 class RecordingWriter:
     """The one who writes a recording; hold its lock.
 

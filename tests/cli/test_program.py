@@ -9,7 +9,8 @@ from kdrec.testing import flip_bit, make_recording
 from tests.programs import kdrec, service
 
 COMMANDS = [
-    "demo", "fetch", "inspect", "models", "record", "repair", "serve", "train", "verify",
+    "convert", "demo", "fetch", "inspect", "models", "record", "repair", "serve",
+    "train", "verify",
 ]  # fmt: skip
 
 

@@ -45,7 +45,8 @@ def test_a_clean_sample_says_how_much_could_be_wrong() -> None:
 
 def test_views_of_one_sample_in_one_group_are_one_draw(tmp_path: Path) -> None:
     make_recording(tmp_path / "r.zarr")
-    proof = RecordingReader(LocalStorage(tmp_path / "r.zarr"), where="r.zarr").proof()
-    assert count_draws(proof, group=2) == 2
-    twice = proof.rows(np.array([0, 0, 1]))
-    assert count_draws(twice, group=2) == 2
+    reader = RecordingReader(LocalStorage(tmp_path / "r.zarr"), where="r.zarr")
+    proof = reader.proof()
+    assert count_draws(proof, reader.manifest) == 2
+    assert count_draws(proof.rows(np.array([0, 0, 1])), reader.manifest) == 2
+    assert count_draws(proof.rows(np.array([0, 0])), reader.manifest) == 1

@@ -1,0 +1,348 @@
+"""A recording converted: fewer views or samples, another encoding or group size.
+
+Every record keeps the address by which its augmentation was drawn, so that replay stays exact, and
+the proof records that remain keep the teacher's exact logits, so that the bound stays provable.
+
+Shape letters: S samples, M proof records, G views of a block, P parameters, C classes.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import ValidationError
+
+from kdrec.augment import fingerprint
+from kdrec.client.recording import Recording
+from kdrec.errors import ConflictError, IncompleteError, IntegrityError, InvalidInputError
+from kdrec.store import (
+    Block,
+    BlockGrid,
+    Bound,
+    Correct,
+    LocalStorage,
+    Manifest,
+    Origin,
+    Plan,
+    ProofRecords,
+    RecordingReader,
+    RecordingWriter,
+    SampleContents,
+    beyond_bound,
+    choose_proof,
+    count_correct,
+    default_block_samples,
+    find_encoding,
+    recording_lock,
+)
+
+Index = npt.NDArray[np.int64]
+Values = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ConvertRequest:
+    """What to make of a recording; None keeps what it has.
+
+    Attributes:
+        views: Those to keep.
+        samples_S: Numbers of those to keep, in any order; each keeps its place among them.
+        encoding: Of the logits.
+        group: Views coded together.
+        block_samples: Samples of a block; derived anew by default.
+        with_samples: Whether to keep the points.
+    """
+
+    views: range | None = None
+    samples_S: Index | None = None
+    encoding: str | None = None
+    group: int | None = None
+    block_samples: int | None = None
+    with_samples: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConvertProgress:
+    """How far a conversion is.
+
+    Attributes:
+        done: Blocks written and read back.
+        total: Blocks of the new recording.
+    """
+
+    done: int
+    total: int
+
+
+def convert(source: Recording, out: Path, request: ConvertRequest) -> Iterator[ConvertProgress]:
+    """Convert a recording; each block is read back and compared with its source before the next.
+
+    Args:
+        source: Sealed; of a partial copy, the records asked for must be here.
+        out: Folder of the new recording; the same call continues one that was stopped.
+        request: What to make of it.
+
+    Raises:
+        InvalidInputError: It cannot be converted so; says why.
+        IncompleteError: The source is not sealed, or lacks a record.
+        ConflictError: `out` holds another recording, or one that somebody writes.
+        IntegrityError: A file of the source is damaged, or what was written reads back otherwise.
+    """
+    chosen = _choose(source, request)
+    manifest, contents, proof = _begin(source, request, chosen)
+
+    def refuse() -> None:
+        raise ConflictError(f"{out} is being written by another process; let it finish")
+
+    with recording_lock(out, while_waiting=refuse):
+        yield from _Conversion(source, out, chosen, manifest, contents, proof).run()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Chosen:
+    """The records to keep, by their numbers in the source."""
+
+    views: range
+    samples_S: Index
+
+
+def _choose(source: Recording, request: ConvertRequest) -> _Chosen:
+    if source.identity is None:
+        raise IncompleteError(
+            f"{source.where} is not sealed, so that there is no identity to name as the origin; "
+            "finish it with the same kdrec record, then convert"
+        )
+    grid = source.reader.grid
+    views = range(grid.views) if request.views is None else request.views
+    if not 0 <= views.start < views.stop <= grid.views:
+        raise InvalidInputError(
+            f"views must lie within 0:{grid.views}, got {views.start}:{views.stop}"
+        )
+    samples_S = np.arange(grid.samples) if request.samples_S is None else request.samples_S
+    unique_S = np.unique(samples_S)
+    if len(unique_S) == 0 or unique_S[0] < 0 or unique_S[-1] >= grid.samples:
+        raise InvalidInputError(
+            f"samples must be one or more numbers from 0 to {grid.samples - 1}, got "
+            + (f"{unique_S[0]} to {unique_S[-1]}" if len(unique_S) else "none")
+        )
+    return _Chosen(views, unique_S.astype(np.int64))
+
+
+def _begin(
+    source: Recording, request: ConvertRequest, chosen: _Chosen
+) -> tuple[Manifest, SampleContents, ProofRecords]:
+    """All that comes before the first block."""
+    recorded = source.manifest
+    contents = _contents(source, chosen, with_samples=request.with_samples)
+    plan = _plan(source, request, chosen, with_samples=contents.points_SND is not None)
+    proof = _proof(source, plan, chosen)
+    assert source.identity is not None
+    first_view = chosen.views.start + (recorded.origin.first_view if recorded.origin else 0)
+    manifest = Manifest(
+        plan=plan,
+        classes=recorded.classes,
+        parameters=recorded.parameters,
+        bound=_bound(source, plan, chosen),
+        num_proof=len(proof),
+        origin=Origin(
+            identity=source.identity,
+            encoding=recorded.plan.encoding,
+            bound=recorded.bound,
+            first_view=first_view,
+        ),
+    )
+    return manifest, contents, proof
+
+
+def _contents(source: Recording, chosen: _Chosen, *, with_samples: bool | None) -> SampleContents:
+    rows, reader = chosen.samples_S, source.reader
+    identity, names = source.sample_identity(), reader.sample_names()
+    keeps = source.manifest.plan.with_samples if with_samples is None else with_samples
+    numbers_S, everything = reader.sample_numbers(), len(rows) == reader.grid.samples
+    numbers_S = np.arange(reader.grid.samples) if numbers_S is None else numbers_S
+    return SampleContents(
+        digests=identity.digests[rows],
+        sketches=identity.sketches[rows],
+        labels_S=None if identity.labels_S is None else identity.labels_S[rows],
+        names=None if names is None else tuple(names[row] for row in rows.tolist()),
+        points_SND=source.samples().points_SND[rows] if keeps else None,
+        numbers_S=None
+        if everything and reader.sample_numbers() is None
+        else numbers_S[rows].astype(np.int64),
+    )
+
+
+def _plan(
+    source: Recording, request: ConvertRequest, chosen: _Chosen, *, with_samples: bool
+) -> Plan:
+    recorded, num_samples = source.manifest.plan, len(chosen.samples_S)
+    group = min(request.group or recorded.group, len(chosen.views))
+    block_samples = request.block_samples or default_block_samples(
+        num_samples=num_samples,
+        group=max(1, group),
+        classes=source.num_classes,
+        batch_size=recorded.batch_size,
+    )
+    identity = source.sample_identity()
+    rows = chosen.samples_S
+    labels_S = None if identity.labels_S is None else identity.labels_S[rows]
+    digest = replace(identity, digests=identity.digests[rows], labels_S=labels_S).digest
+    changed: dict[str, Any] = {
+        "views": len(chosen.views),
+        "group": group,
+        "block_samples": block_samples,
+        "encoding": find_encoding(request.encoding or recorded.encoding).name,
+        "with_samples": with_samples,
+        "data": recorded.data.model_dump() | {"digest": digest, "num_samples": num_samples},
+    }
+    try:
+        return Plan.model_validate(recorded.model_dump() | changed)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        message = first["msg"].removeprefix("Value error, ")
+        raise InvalidInputError(f"{name}: {message}, got {first['input']!r}") from error
+
+
+def _bound(source: Recording, plan: Plan, chosen: _Chosen) -> Bound:
+    """What the teacher's logits may differ by after both encodings.
+
+    Raises:
+        InvalidInputError: Bits that are lost would be promised.
+    """
+    first, encoding = source.manifest.bound, find_encoding(plan.encoding)
+    if first == Bound():
+        return encoding.bound
+    if encoding.bound == Bound():
+        raise InvalidInputError(
+            f"encoding {encoding.name} keeps the teacher's logits bit for bit, and {source.where} "
+            f"has them only within its bound ({first}); choose a lossy encoding, or record again"
+        )
+    if _keeps_every_bit(source, plan, chosen):
+        return first
+    second = encoding.bound
+    # |decoded| is at most |logit| + first; the second error comes on top of the first.
+    return Bound(
+        relative=first.relative + second.relative * (1 + first.relative),
+        absolute=first.absolute + second.absolute + second.relative * first.absolute,
+    )
+
+
+def _keeps_every_bit(source: Recording, plan: Plan, chosen: _Chosen) -> bool:
+    """Whether the same encoding, given its own values again, stores them unchanged."""
+    if plan.encoding != source.manifest.plan.encoding:
+        return False
+    block = BlockGrid.of(plan).block(0, 0)
+    encoding = find_encoding(plan.encoding)
+    _, logits_GSC = _read(source, block, chosen)
+    return bool((encoding.from_stored(encoding.to_stored(logits_GSC)) == logits_GSC).all())
+
+
+def _proof(source: Recording, plan: Plan, chosen: _Chosen) -> ProofRecords:
+    """The proof records that remain; of a lossless source any record can be one.
+
+    Raises:
+        InvalidInputError: None remains, and what is lost cannot be proved without.
+    """
+    kept = source.reader.proof()
+    remains = np.isin(kept.views_M, np.asarray(chosen.views))
+    remains &= np.isin(kept.samples_M, chosen.samples_S)
+    if remains.any():
+        rows = kept.rows(np.flatnonzero(remains))
+        samples_M = np.searchsorted(chosen.samples_S, rows.samples_M).astype(np.int64)
+        return replace(rows, views_M=rows.views_M - chosen.views.start, samples_M=samples_M)
+    if source.manifest.bound == Bound() and source.manifest.plan.with_samples:
+        return _new_proof(source, plan, chosen)
+    there = sorted({int(view) for view in kept.views_M})
+    raise InvalidInputError(
+        f"none of the {len(kept)} proof records is among these views and samples, so that nothing "
+        f"could prove the bound; keep some of the views {there[:12]} and of the samples "
+        f"{sorted({int(sample) for sample in kept.samples_M})[:12]}"
+    )
+
+
+def _new_proof(source: Recording, plan: Plan, chosen: _Chosen) -> ProofRecords:
+    views_M, samples_M = choose_proof(plan)
+    places_M = chosen.samples_S[samples_M]
+    parameters, logits_MC = source.read(views_M + chosen.views.start, places_M)
+    seen_MND = source.replay(source.samples().points_SND[places_M], parameters)
+    return ProofRecords(views_M, samples_M, logits_MC, fingerprint(seen_MND))
+
+
+def _read(source: Recording, block: Block, chosen: _Chosen) -> tuple[Values, Values]:
+    """Parameters (G, S, P) and logits (G, S, C) of a block of the new recording."""
+    samples_S = chosen.samples_S[block.samples.start : block.samples.stop]
+    records = [source.read(chosen.views[view], samples_S) for view in block.views]
+    values = [parameters.values_BP for parameters, _ in records]
+    return np.stack(values), np.stack([logits_SC for _, logits_SC in records])
+
+
+class _Conversion:
+    """One process at work on one conversion, holding its lock."""
+
+    def __init__(
+        self,
+        source: Recording,
+        out: Path,
+        chosen: _Chosen,
+        manifest: Manifest,
+        contents: SampleContents,
+        proof: ProofRecords,
+    ) -> None:
+        self._source, self._chosen = source, chosen
+        self._manifest, self._contents, self._proof = manifest, contents, proof
+        self._storage, self._where = LocalStorage(out), str(out)
+        self._writer = RecordingWriter(self._storage, where=self._where)
+        # Against the source alone: its own error is part of what the manifest says of both.
+        exact = manifest.bound == source.manifest.bound
+        self._step = Bound() if exact else find_encoding(manifest.plan.encoding).bound
+
+    def run(self) -> Iterator[ConvertProgress]:
+        existing = self._writer.prepare()
+        self._storage.remove_unfinished()
+        if existing is None:
+            self._writer.begin(self._manifest, self._contents, self._proof)
+        else:
+            self._check_same(existing)
+            self._writer.resume(existing)
+        committed, grid = self._writer.committed(), BlockGrid.of(self._manifest.plan)
+        for done, block in enumerate(grid, start=1):
+            parameters_GSP, logits_GSC = _read(self._source, block, self._chosen)
+            if block.name not in committed:
+                correct = self._correct(block, logits_GSC)
+                self._writer.commit(block, parameters_GSP, logits_GSC, correct=correct)
+            self._compare(block, parameters_GSP, logits_GSC)
+            yield ConvertProgress(done, len(grid))
+        self._writer.seal()
+
+    def _check_same(self, existing: Manifest) -> None:
+        if existing == self._manifest:
+            return
+        differences = existing.plan.differences(self._manifest.plan)
+        if existing.origin != self._manifest.origin:
+            differences.append("converted from another recording, or from other views of it")
+        raise ConflictError(
+            f"{self._where} holds another recording ({'; '.join(differences)}); give another name"
+        )
+
+    def _correct(self, block: Block, logits_GSC: Values) -> Correct | None:
+        labels_S = self._contents.labels_S
+        if labels_S is None:
+            return None
+        part_S = labels_S[block.samples.start : block.samples.stop]
+        return count_correct(logits_GSC, part_S, self._manifest.plan.class_map)
+
+    def _compare(self, block: Block, parameters_GSP: Values, logits_GSC: Values) -> None:
+        """Read a block back from the disk, as a student would, and compare it with its source."""
+        reader = RecordingReader(self._storage, where=self._where)
+        for place, view in enumerate(block.views):
+            parameters, logits_SC = reader.read(view, np.asarray(block.samples))
+            same = np.array_equal(parameters.values_BP, parameters_GSP[place])
+            if not same or beyond_bound(logits_GSC[place], logits_SC, self._step).any():
+                raise IntegrityError(
+                    f"{block} of {self._where} does not read back as it was written (view {view}); "
+                    "delete the folder, check the disk and convert again"
+                )

@@ -10,7 +10,7 @@ import typer
 from kdrec.cli import (
     convert,
     demo,
-   
+    estimate,
     fetch,
     inspection,
     models,
@@ -37,6 +37,7 @@ app = typer.Typer(
 )
 _COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo.demo,
+    "estimate": estimate.estimate,
     "record": record.record,
     "inspect": inspection.inspect,
     "verify": verify.verify,

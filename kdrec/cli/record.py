@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from kdrec.augment import format_augmentation, parse_augmentation
+from kdrec.cli.cost import Trial, cost_as_json, show_cost
 from kdrec.cli.options import Config, Json
 from kdrec.cli.teacher_options import TEACHER_HELP, TeacherArguments, Weights, WeightsKey
 from kdrec.cli.terminal import (
@@ -151,6 +152,7 @@ def record(
             rich_help_panel=_PLAN,
         ),
     ] = None,
+    trial: Trial = None,
     config: Config = None,
     as_json: Json = False,
 ) -> None:  # fmt: skip
@@ -161,6 +163,7 @@ def record(
     from kdrec.recorder import (
         RecordRequest,
         TeacherOptions,
+        estimate,
         load_teacher,
         read_class_map,
         read_class_names,
@@ -202,6 +205,12 @@ def record(
         teacher_classes=None if teacher_classes is None else read_class_names(teacher_classes),
     )
     say(f"{len(samples)} clouds x {views} views under {format_augmentation(augmentation)}")
+    if trial is not None:
+        found = estimate(
+            request, load_teacher(options), samples, clock=time.perf_counter, trial_records=trial
+        )
+        show_json(cost_as_json(found)) if as_json else show_cost(found)
+        return
     started = time.monotonic()
     with progress_bar("recording", "records") as bar:
         result = run(request, load_teacher(options), samples, _Watcher(bar))

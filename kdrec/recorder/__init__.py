@@ -1,6 +1,7 @@
 """The teacher's side: load it, probe it, run it over every view, keep what it says."""
 
 from kdrec.recorder.classes import match_classes, read_class_map, read_class_names
+from kdrec.recorder.estimate import Estimate, Trial, estimate
 from kdrec.recorder.passes import TeacherPass
 from kdrec.recorder.planning import RecordRequest, make_manifest, make_plan, recorded_options
 from kdrec.recorder.precision import Precision
@@ -14,6 +15,7 @@ from kdrec.recorder.verification import TeacherComparison, TeacherVerdict, verif
 from kdrec.recorder.weights import load_tensors, tensors_digest
 
 __all__ = [
+    "Estimate",
     "InputLayout",
     "Precision",
     "ProbeReport",
@@ -28,7 +30,9 @@ __all__ = [
     "TeacherPass",
     "TeacherScore",
     "TeacherVerdict",
+    "Trial",
     "cpu_threads",
+    "estimate",
     "load_teacher",
     "load_tensors",
     "make_manifest",

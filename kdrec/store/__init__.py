@@ -50,6 +50,7 @@ from kdrec.store.stored_proof import (
     read_stored_proof,
     unnoticed_share,
 )
+from kdrec.store.stored_size import stored_size
 from kdrec.store.verify import TEACHER_SLACK, VerifyReport, verify_bytes
 from kdrec.store.writer import (
     OWN_NAMES,
@@ -117,6 +118,7 @@ __all__ = [
     "parse_group",
     "read_stored_proof",
     "recording_lock",
+    "stored_size",
     "unnoticed_share",
     "verify_bytes",
 ]

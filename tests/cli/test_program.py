@@ -9,7 +9,7 @@ from kdrec.testing import flip_bit, make_recording
 from tests.programs import kdrec, service
 
 COMMANDS = [
-    "convert", "demo", "fetch", "inspect", "models", "record", "repair", "serve",
+    "convert", "demo", "estimate", "fetch", "inspect", "models", "record", "repair", "serve",
     "train", "verify",
 ]  # fmt: skip
 

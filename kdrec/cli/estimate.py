@@ -2,7 +2,9 @@
 
 import inspect
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from kdrec.cli.record import record
 
@@ -15,17 +17,22 @@ def estimate(**options: Any) -> None:
 
     A few hundred records are tried in memory on this machine; nothing is written.
     """
-    record(_NOWHERE, **options)
+    record(**options)
 
 
 def _signature() -> inspect.Signature:
-    """That of `record` without the folder, so that no option can differ between the two."""
+    """That of `record`, so that no option can differ between the two.
+
+    The folder becomes an option that nobody sees: one file for `--config` serves both commands.
+    """
     asked = inspect.signature(record, eval_str=True)
-    kept = [each for name, each in asked.parameters.items() if name != "out"]
-    tried = [
-        each.replace(default=_TRIAL_RECORDS) if each.name == "trial" else each for each in kept
-    ]
-    return asked.replace(parameters=tried)
+    parameters = dict(asked.parameters)
+    folder = Annotated[Path, typer.Option(hidden=True)]
+    parameters["out"] = parameters["out"].replace(annotation=folder, default=_NOWHERE)
+    parameters["trial"] = parameters["trial"].replace(default=_TRIAL_RECORDS)
+    required = [each for each in parameters.values() if each.default is inspect.Parameter.empty]
+    others = [each for each in parameters.values() if each not in required]
+    return asked.replace(parameters=[*required, *others])
 
 
 estimate.__signature__ = _signature()  # type: ignore[attr-defined]

@@ -25,6 +25,13 @@ def test_it_takes_the_options_of_record_and_leaves_nothing(tmp_path: Path) -> No
                             for w in ("jitter", "parameters"))  # fmt: skip
     assert (with_jitter, without) == (4 * (12 + 3 + 3 * 64), 4 * (12 + 3))
     assert sorted(tmp_path.iterdir()) == before
+    # One file of options serves both commands, the folder in it included.
+    config = tmp_path / "plan.toml"
+    config.write_text('out = "r.zarr"\nviews = 3\ntrial = 8\n')
+    from_file = kdrec("estimate", *asked[:-4], "--config", config, "--json", cwd=tmp_path)
+    assert from_file.json["records"] == 180  # the command line wins
+    assert from_file.json["trial"]["records"] == 6
+    assert not (tmp_path / "r.zarr").exists()
 
 
 def test_wrong_use_is_named(tmp_path: Path) -> None:

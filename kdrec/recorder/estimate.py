@@ -10,6 +10,7 @@ import numpy as np
 
 from kdrec.recorder.passes import TeacherPass
 from kdrec.recorder.planning import RecordRequest, sample_contents
+from kdrec.recorder.probe import probe_teacher
 from kdrec.recorder.proof import run_proof
 from kdrec.recorder.recording import draft_manifest
 from kdrec.recorder.score import count_scored
@@ -184,7 +185,10 @@ def _try(
     plan = _trial_plan(manifest.plan, chosen)
     block = BlockGrid.of(plan).block(0, 0)
     teacher_pass = TeacherPass.under(plan, teacher, chosen)
-    proof = run_proof(plan, teacher_pass)  # also warms the teacher up
+    # As `record` does first; both also warm the teacher up.
+    some_points = chosen.points_SND[: 2 * plan.batch_size]
+    probe_teacher(teacher, some_points, batch_size=plan.batch_size)
+    proof = run_proof(plan, teacher_pass)
     started = clock()
     parameters_GSP, logits_GSC = teacher_pass.block(block)
     answered = clock()

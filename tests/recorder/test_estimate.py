@@ -10,7 +10,7 @@ from kdrec.augment import parse_augmentation
 from kdrec.errors import InvalidInputError
 from kdrec.recorder import Estimate, RecordRequest, estimate, load_teacher, record
 from tests.programs import contents
-from tests.recorder.toy_teachers import Silent, toy, toy_samples, write_toys
+from tests.recorder.toy_teachers import SOURCE, Silent, toy, toy_samples, write_toys
 
 
 def ticking(seconds: float) -> Callable[[], float]:
@@ -90,5 +90,10 @@ def test_more_records_than_there_are_and_a_single_one_are_tried(request_toy: Rec
 def test_what_cannot_be_recorded_has_no_estimate(request_toy: RecordRequest) -> None:
     with pytest.raises(InvalidInputError, match="no encoding 'zip'"):
         ask(replace(request_toy, encoding="zip"))
+    noisy = request_toy.out.with_name("noisy.py")
+    source = SOURCE.replace("self.sharpen * self.head(features)", "torch.rand(len(points), 12)")
+    noisy.write_text(source)
+    with pytest.raises(InvalidInputError, match="random in eval mode"):
+        ask(replace(request_toy, teacher=toy(noisy)))
     with pytest.raises(InvalidInputError, match="view"):
         ask(replace(request_toy, views=0))

@@ -179,7 +179,7 @@ class _Repair:
     def _find_header(self) -> LedgerEntry:
         self._report.checked += 1
         own = self._own_entry(HEADER_KEY)
-        if own is not None:
+        if own is not None and ROOT_KEY in own.files:  # else it is a block's entry in its place
             return own
         try:
             data = self._source.read(HEADER_KEY)
@@ -203,7 +203,7 @@ class _Repair:
             root = self._own(ROOT_KEY)
             if root is not None and not witnesses:
                 witnesses = [header.files.get(ROOT_KEY) == FileDigest.of(root)]
-        if not witnesses or not all(witnesses):
+        if not witnesses or not all(witnesses) or ROOT_KEY not in header.files:
             what = "is another recording's" if witnesses else "cannot be told to be this one's"
             raise ConflictError(
                 f"{self._where} has lost its {HEADER_KEY}, and the one offered {what}; give a copy "

@@ -147,6 +147,17 @@ def test_a_damaged_seal_is_written_again_from_what_it_sealed(broken: Path, files
         assert contents(broken) == files
 
 
+def test_a_block_entry_in_the_place_of_the_header_is_no_header(
+    tmp_path: Path, original: Path
+) -> None:
+    make_recording(tmp_path / "r.zarr", blocks=2)
+    before = contents(tmp_path / "r.zarr")
+    ledger = tmp_path / "r.zarr" / "ledger"
+    shutil.copy(ledger / "g00000-p00000.json", ledger / "header.json")
+    assert run(tmp_path / "r.zarr", open_copy(original), only_damaged=True).broken == []
+    assert contents(tmp_path / "r.zarr") == before
+
+
 def test_another_recording_is_refused_before_anything_is_written(
     tmp_path: Path, broken: Path
 ) -> None:

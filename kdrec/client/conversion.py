@@ -161,18 +161,22 @@ def _contents(source: Recording, chosen: _Chosen, *, with_samples: bool | None) 
     rows, reader = chosen.samples_S, source.reader
     identity, names = source.sample_identity(), reader.sample_names()
     keeps = source.manifest.plan.with_samples if with_samples is None else with_samples
-    numbers_S, everything = reader.sample_numbers(), len(rows) == reader.grid.samples
-    numbers_S = np.arange(reader.grid.samples) if numbers_S is None else numbers_S
     return SampleContents(
         digests=identity.digests[rows],
         sketches=identity.sketches[rows],
         labels_S=None if identity.labels_S is None else identity.labels_S[rows],
         names=None if names is None else tuple(names[row] for row in rows.tolist()),
         points_SND=source.samples().points_SND[rows] if keeps else None,
-        numbers_S=None
-        if everything and reader.sample_numbers() is None
-        else numbers_S[rows].astype(np.int64),
+        numbers_S=_numbers(reader, rows),
     )
+
+
+def _numbers(reader: RecordingReader, rows: Index) -> Index | None:
+    """By which number each kept sample was drawn; None where all are kept in their places."""
+    numbers_S = reader.sample_numbers()
+    if numbers_S is not None:
+        return numbers_S[rows]
+    return None if len(rows) == reader.grid.samples else rows
 
 
 def _plan(

@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from kdrec.cli import demo, fetch, inspection, models, record, serve, train, verify
+from kdrec.cli import (
+    convert,
+    demo,
+    estimate,
+    fetch,
+    inspection,
+    models,
+    record,
+    repair,
+    serve,
+    train,
+    verify,
+)
 from kdrec.cli.terminal import say_error
 from kdrec.errors import EXIT_DONE, EXIT_FAILED, EXIT_WRONG_USE, KdrecError
 from kdrec.version import __version__
@@ -25,9 +37,12 @@ app = typer.Typer(
 )
 _COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo.demo,
+    "estimate": estimate.estimate,
     "record": record.record,
     "inspect": inspection.inspect,
     "verify": verify.verify,
+    "repair": repair.repair,
+    "convert": convert.convert,
     "serve": serve.serve,
     "fetch": fetch.fetch,
     "train": train.train,

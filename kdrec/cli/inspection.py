@@ -1,21 +1,39 @@
 """`kdrec inspect`."""
 
+from typing import Annotated
+
+import typer
+
 from kdrec.augment import format_augmentation
+from kdrec.cli.fidelity import fidelity_as_json, show_fidelity
 from kdrec.cli.options import Cache, Json, RecordingArgument, Token
 from kdrec.cli.terminal import describe_score, percent, show_json, show_rows, size
-from kdrec.client import Recording, open_recording
+from kdrec.client import ProofFidelity, Recording, is_address, open_recording
+from kdrec.errors import IntegrityError
+
+_SOME_RECORDS = 2**19
+"""Records that may have to be decoded for a look: about half a second."""
 
 
 def inspect(
     recording: RecordingArgument,
     cache: Cache = None,
     token: Token = None,
+    fidelity: Annotated[
+        bool | None,
+        typer.Option(
+            "--fidelity/--no-fidelity",
+            help="Compare what is stored with the exact logits of all proof records; without either"
+            " with some of them, and not at all over a network, where it fetches whole blocks.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Show what is in a recording: plan, identity, progress, sizes, fidelity, teacher accuracy."""
     found = open_recording(recording, cache=cache, token=token)
     committed, total = found.progress()
     correct = found.correct()
+    measured, why_not = _measure(found, fidelity)
     if as_json:
         show_json(
             {
@@ -26,6 +44,7 @@ def inspect(
                 "correct": correct.model_dump(),
                 "manifest": found.manifest.model_dump(mode="json"),
                 "logit_bytes_per_record": logit_bytes_per_record(found),
+                "fidelity": None if measured is None else fidelity_as_json(measured),
             }
         )
         return
@@ -35,10 +54,28 @@ def inspect(
         "state": f"{state}; {committed} of {total} blocks ({percent(committed, total)})",
         "identity": found.identity or "none before it is sealed",
     }
-    rows |= _describe_plan(found)
+    rows |= _describe_plan(found) | _describe_origin(found)
     if correct.records:
         rows["teacher accuracy"] = describe_score(correct)
-    show_rows(rows | _describe_size(found))
+    rows |= _describe_size(found)
+    if measured is None:
+        rows["fidelity"] = why_not
+    show_rows(rows)
+    if measured is not None:
+        show_fidelity(measured, found)
+
+
+def _measure(recording: Recording, wanted: bool | None) -> tuple[ProofFidelity | None, str]:
+    """What was measured, or why nothing was."""
+    if wanted is False or (wanted is None and is_address(recording.where)):
+        return None, "not measured; --fidelity measures it, and fetches whole blocks for it"
+    try:
+        measured = recording.fidelity(most_records=None if wanted else _SOME_RECORDS)
+    except IntegrityError as error:
+        if wanted:
+            raise
+        return None, f"unknown; {error}"  # a damaged recording can still be looked at
+    return measured, "unknown; no proof record is in a block that is here"
 
 
 def _describe_plan(recording: Recording) -> dict[str, str]:
@@ -55,9 +92,19 @@ def _describe_plan(recording: Recording) -> dict[str, str]:
         "views": f"{plan.views} in groups of {plan.group}, seed {plan.seed}",
         "augmentation": format_augmentation(plan.augmentation),
         "parameters": ", ".join(c.name for c in recording.manifest.parameters) or "none",
-        "encoding": f"{plan.encoding}; bound on every logit: {recording.manifest.bound}",
+        "encoding": f"{plan.encoding}; bound on every logit: "
+        + ", then ".join(map(str, recording.manifest.bounds)),
         "proof": f"{recording.manifest.num_proof} records with exact logits and fingerprints",
         "clouds kept": "yes" if plan.with_samples else "no",
+    }
+
+
+def _describe_origin(recording: Recording) -> dict[str, str]:
+    origin = recording.manifest.origin
+    if origin is None:
+        return {}
+    return {
+        "converted from": f"{origin.identity}, {origin.encoding}, from its view {origin.first_view}"
     }
 
 
@@ -68,7 +115,9 @@ def _describe_size(recording: Recording) -> dict[str, str]:
     per_record = logit_bytes_per_record(recording)
     return {
         "size": f"{size(header + blocks)}, of which records {size(blocks)}",
-        "logits per record": "-" if per_record is None else f"{per_record:.1f} B",
+        "logits per record": "-"
+        if per_record is None
+        else f"{per_record:.1f} B, {per_record / (2 * recording.num_classes):.2f} of float16",
     }
 
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from kdrec.augment import format_augmentation, parse_augmentation
+from kdrec.cli.cost import Trial, cost_as_json, show_cost
 from kdrec.cli.options import Config, Json
+from kdrec.cli.teacher_options import TEACHER_HELP, TeacherArguments, Weights, WeightsKey
 from kdrec.cli.terminal import (
     Bar,
     describe_score,
@@ -39,10 +41,7 @@ def record(
     out: Annotated[Path, typer.Argument(help="Folder of the recording: NAME.zarr.")],
     teacher: Annotated[
         str,
-        typer.Option(
-            help="package.module:factory, file.py:factory, or a name from `kdrec models`.",
-            rich_help_panel=_TEACHER,
-        ),
+        typer.Option(help=TEACHER_HELP, rich_help_panel=_TEACHER),
     ],
     data: Annotated[
         str,
@@ -52,26 +51,9 @@ def record(
             rich_help_panel=_DATA,
         ),
     ],
-    weights: Annotated[
-        Path | None,
-        typer.Option(
-            help="Of the teacher: .safetensors, .npz, .pt, .pth, .t7; nothing in it is executed.",
-            rich_help_panel=_TEACHER,
-        ),
-    ] = None,
-    weights_key: Annotated[
-        str | None,
-        typer.Option(
-            help="Entry of the file that holds the tensors, if it is not found by itself.",
-            rich_help_panel=_TEACHER,
-        ),
-    ] = None,
-    teacher_arg: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=VALUE", help="An argument of the factory.", rich_help_panel=_TEACHER
-        ),
-    ] = None,
+    weights: Weights = None,
+    weights_key: WeightsKey = None,
+    teacher_arg: TeacherArguments = None,
     teacher_classes: Annotated[
         Path | None,
         typer.Option(
@@ -190,6 +172,7 @@ def record(
             rich_help_panel=_PLAN,
         ),
     ] = None,
+    trial: Trial = None,
     config: Config = None,
     as_json: Json = False,
 ) -> None:  # fmt: skip
@@ -200,6 +183,7 @@ def record(
     from kdrec.recorder import (
         RecordRequest,
         TeacherOptions,
+        estimate,
         load_teacher,
         read_class_map,
         read_class_names,
@@ -244,6 +228,12 @@ def record(
         teacher_classes=None if teacher_classes is None else read_class_names(teacher_classes),
     )
     say(f"{len(samples)} clouds x {views} views under {format_augmentation(augmentation)}")
+    if trial is not None:
+        found = estimate(
+            request, load_teacher(options), samples, clock=time.perf_counter, trial_records=trial
+        )
+        show_json(cost_as_json(found)) if as_json else show_cost(found)
+        return
     started = time.monotonic()
     with progress_bar("recording", "records") as bar:
         result = run(request, load_teacher(options), samples, _Watcher(bar))

@@ -1,21 +1,60 @@
 """`kdrec verify`."""
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from kdrec.cli.options import DataArguments, Json, Split, load_like
-from kdrec.cli.terminal import progress_bar, say, show_json, show_rows, size
-from kdrec.client import is_address, open_recording
-from kdrec.errors import EXIT_DONE, EXIT_INTEGRITY, EXIT_NOT_FOUND, InvalidInputError
-from kdrec.store import LocalStorage, RecordingReader, VerifyReport, verify_bytes
+from kdrec.cli.options import Cache, DataArguments, Json, Split, Token, load_like
+from kdrec.cli.teacher_options import (
+    Device,
+    NamedTeacher,
+    RecordedTeacher,
+    TeacherArguments,
+    Weights,
+    WeightsKey,
+)
+from kdrec.cli.terminal import percent, progress_bar, say, show_json, show_rows, size
+from kdrec.client import Recording, is_address, open_recording
+from kdrec.errors import (
+    EXIT_CONFLICT,
+    EXIT_DONE,
+    EXIT_INTEGRITY,
+    EXIT_NOT_FOUND,
+    InvalidInputError,
+)
+from kdrec.samples import SampleSet
+from kdrec.store import (
+    CONFIDENCE,
+    LocalStorage,
+    RecordingReader,
+    VerifyReport,
+    count_draws,
+    unnoticed_share,
+    verify_bytes,
+)
 
 _SHOWN = 20
 
 
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    """What one of the checks found: for people, for machines, for the shell."""
+
+    rows: dict[str, str]
+    found: dict[str, Any]
+    code: int = EXIT_DONE
+
+
 def verify(
-    recording: Annotated[str, typer.Argument(help="Folder of a recording, whole or partial.")],
+    recording: Annotated[
+        str,
+        typer.Argument(
+            metavar="RECORDING",
+            help="A folder, whole or partial; without --bytes also an address.",
+        ),
+    ],
     check_bytes: Annotated[
         bool,
         typer.Option(
@@ -31,56 +70,88 @@ def verify(
     tolerance: Annotated[
         float, typer.Option(min=0, help="Allowed difference of coordinates, for --replay.")
     ] = 0.0,
+    teacher: RecordedTeacher = None,
+    weights: Weights = None,
+    weights_key: WeightsKey = None,
+    teacher_arg: TeacherArguments = None,
+    device: Device = None,
+    cache: Cache = None,
+    token: Token = None,
     as_json: Json = False,
 ) -> None:
-    """Check a recording: pass (exit 0), damaged (4), incomplete (3) or other data (5)."""
-    if not (check_bytes or replay):
-        raise InvalidInputError("say what to verify: --bytes, --replay DATA, or both")
-    if is_address(recording):
+    """Check a recording: pass (exit 0), damaged (4), incomplete (3), other data or teacher (5).
+
+    --replay and --teacher look at the proof records, a seeded sample of the whole plan, and say how
+    much of it could differ unnoticed. --teacher asks about the data of --replay, or about those
+    that the recording keeps.
+    """
+    if not (check_bytes or replay or teacher):
+        raise InvalidInputError(
+            "say what to verify: --bytes, --replay DATA, --teacher NAME, or several of them"
+        )
+    if check_bytes and is_address(recording):
         raise InvalidInputError(f"{recording} is an address; fetch it first, then verify the copy")
-    if replay is not None:
-        found = open_recording(recording)
-        samples = load_like(found.manifest.plan.data, replay, data_arg, split)
-        found.check(samples, tolerance=tolerance)
-        say(f"{len(samples)} clouds are the recorded ones, and replay gives what the teacher saw")
-    report = _check(Path(recording)) if check_bytes else None
-    if as_json:
-        show_json(_as_json(recording, replay, report))
-    elif report is not None:
-        _show(recording, report)
-    code = EXIT_DONE if report is None else _exit_code(report)
+    findings = [_verify_bytes(Path(recording))] if check_bytes else []
+    if (replay or teacher) and not any(finding.code == EXIT_INTEGRITY for finding in findings):
+        found = open_recording(recording, cache=cache, token=token)
+        samples = None
+        if replay is not None:
+            samples = load_like(found.manifest.plan.data, replay, data_arg, split)
+            findings.append(_verify_replay(found, samples, tolerance))
+        if teacher is not None:
+            named = NamedTeacher(teacher, teacher_arg, weights, weights_key, device)
+            findings.append(
+                _verify_teacher(
+                    found, named, found.samples() if samples is None else samples, tolerance
+                )
+            )
+    _show(recording, replay, findings, as_json=as_json)
+    code = max((finding.code for finding in findings), default=EXIT_DONE)
     if code:
         raise typer.Exit(code)
 
 
-def _exit_code(report: VerifyReport) -> int:
-    return EXIT_INTEGRITY if report.damaged else EXIT_NOT_FOUND if report.absent else EXIT_DONE
+def _show(recording: str, replay: str | None, findings: list[_Finding], *, as_json: bool) -> None:
+    if as_json:
+        result: dict[str, Any] = {"recording": recording, "replayed": replay}
+        for finding in findings:
+            result |= finding.found
+        show_json(result)
+        return
+    rows = {"recording": recording}
+    for finding in findings:
+        rows |= finding.rows
+    show_rows(rows)
 
 
-def _as_json(recording: str, replay: str | None, report: VerifyReport | None) -> dict[str, Any]:
-    found: dict[str, Any] = {"recording": recording, "replayed": replay}
-    if report is not None:
-        found |= {
-            "files": report.files,
-            "bytes": report.num_bytes,
-            "proof_records": report.proof_checked,
-            "damaged": report.damaged,
-            "absent": [block.name for block in report.absent],
-            "unlisted": report.unlisted,
-        }
-    return found
-
-
-def _check(folder: Path) -> VerifyReport:
+def _verify_bytes(folder: Path) -> _Finding:
     storage = LocalStorage(folder)
     reader = RecordingReader(storage, where=str(folder))
     with progress_bar("verifying") as bar:
         for done, report in enumerate(verify_bytes(reader, storage)):  # noqa: B007 - the last one
             bar.update(done, len(reader.grid) + 1)
-    return report
+    _say_lines(report)
+    code = EXIT_INTEGRITY if report.damaged else EXIT_NOT_FOUND if report.absent else EXIT_DONE
+    verdict = "damaged" if report.damaged else "incomplete" if report.absent else "pass"
+    rows = {
+        "verdict": verdict,
+        "checked": f"{report.files} files, {size(report.num_bytes)}, "
+        f"{report.proof_checked} of {report.proof_records} proof records",
+        "damaged": str(len(report.damaged)),
+        "absent blocks": str(len(report.absent)),
+    }
+    found = {
+        "files": report.files,
+        "bytes": report.num_bytes,
+        "proof_records": report.proof_checked,
+        "damaged": report.damaged,
+        "absent": [block.name for block in report.absent],
+        "unlisted": report.unlisted,
+    }
+    return _Finding(rows, found, code)
 
 
-def _show(recording: str, report: VerifyReport) -> None:
+def _say_lines(report: VerifyReport) -> None:
     for line in report.damaged[:_SHOWN]:
         say(line)
     if len(report.damaged) > _SHOWN:
@@ -89,14 +160,53 @@ def _show(recording: str, report: VerifyReport) -> None:
         say(f"{block} is not here")
     for key in report.unlisted[:_SHOWN]:
         say(f"{key} is no part of the recording; nothing reads it")
-    verdict = "damaged" if report.damaged else "incomplete" if report.absent else "pass"
-    show_rows(
-        {
-            "recording": recording,
-            "verdict": verdict,
-            "checked": f"{report.files} files, {size(report.num_bytes)}, "
-            f"{report.proof_checked} of {report.proof_records} proof records",
-            "damaged": str(len(report.damaged)),
-            "absent blocks": str(len(report.absent)),
-        }
+
+
+def _verify_replay(recording: Recording, samples: SampleSet, tolerance: float) -> _Finding:
+    """Raises where the samples are others; what is shown is that they are not."""
+    recording.check(samples, tolerance=tolerance)
+    proof = recording.reader.proof()
+    draws = count_draws(proof, recording.manifest)
+    rows = {
+        "replay": f"{len(samples)} clouds are the recorded ones, and {len(proof)} proof records "
+        f"replayed give what the teacher saw; {_describe_confidence(draws)}",
+    }
+    found = {"clouds": len(samples), "proof_records": len(proof), **_confidence(draws)}
+    return _Finding(rows, {"replay": found})
+
+
+def _verify_teacher(
+    recording: Recording, named: NamedTeacher, samples: SampleSet, tolerance: float
+) -> _Finding:
+    from kdrec.recorder import TeacherVerdict, verify_teacher
+
+    teacher = named.load(recording.manifest.plan)
+    compared = verify_teacher(recording, teacher, samples, tolerance=tolerance)
+    rows = {
+        "teacher": f"{compared.verdict}: {compared.reason}",
+        "answers": f"{compared.identical} of {compared.records} to the bit; largest difference "
+        f"{compared.largest_difference:.2g} of the largest logit, {compared.allowed:g} may be "
+        "rounding",
+    }
+    if compared.fidelity is not None:
+        divergence = compared.fidelity.divergences[0]
+        rows["agreement"] = (
+            f"mean KL {divergence.larger:.2g} nats at T 1, same best class in "
+            f"{percent(compared.fidelity.agreement, 1)}"
+        )
+    if compared.verdict is not TeacherVerdict.ANOTHER:
+        rows["confidence"] = _describe_confidence(compared.draws)
+    found = asdict(compared) | _confidence(compared.draws)
+    another = compared.verdict is TeacherVerdict.ANOTHER
+    return _Finding(rows, {"teacher": found}, EXIT_CONFLICT if another else EXIT_DONE)
+
+
+def _confidence(draws: int) -> dict[str, float]:
+    return {"confidence": CONFIDENCE, "unnoticed_share": unnoticed_share(draws)}
+
+
+def _describe_confidence(draws: int) -> str:
+    return (
+        f"with {100 * CONFIDENCE:.0f} % confidence fewer than {100 * unnoticed_share(draws):.2g} % "
+        f"of all (view group, sample) pairs differ ({draws} were drawn)"
     )

@@ -3,13 +3,40 @@
 Shape letters: B batch, N points, D channels, C teacher classes.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
 from kdrec.augment import Array, ViewParameters, fingerprint, fingerprint_tolerance
 from kdrec.errors import ConflictError, ErrorKind, NotFoundError
 from kdrec.samples import SampleIdentity, SampleSet, align
-from kdrec.store import Correct, Manifest, ReadableStorage, RecordingReader
+from kdrec.store import (
+    Correct,
+    Fidelity,
+    Manifest,
+    ReadableStorage,
+    RecordingReader,
+    measure_fidelity,
+    read_stored_proof,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ProofFidelity:
+    """How much of the teacher is left in a recording.
+
+    Attributes:
+        fidelity: Of the proof records that were compared.
+        kept: How many proof records the recording keeps.
+        worst_view: View of the worst of those compared.
+        worst_sample: Its sample.
+    """
+
+    fidelity: Fidelity
+    kept: int
+    worst_view: int
+    worst_sample: int
 
 
 class Recording:
@@ -149,6 +176,31 @@ class Recording:
         self._check_replay(in_order, tolerance)
         return order
 
+    def fidelity(self, *, most_records: int | None = None) -> ProofFidelity | None:
+        """How much of the teacher is left in what is stored, on the proof records that are here.
+
+        Args:
+            most_records: Decode no more blocks once these hold so many records; None for all.
+
+        Returns:
+            None where no block with proof records is here.
+        """
+        blocks = set(self._reader.committed())
+        stored = read_stored_proof(self._reader, blocks=blocks, most_records=most_records)
+        if not len(stored):
+            return None
+        labels_S = self._labels()
+        labels_K = (
+            None if labels_S is None else self.class_columns[labels_S][stored.proof.samples_M]
+        )
+        found = measure_fidelity(stored.proof.logits_MC, stored.logits_MC, labels_K=labels_K)
+        return ProofFidelity(
+            fidelity=found,
+            kept=stored.kept,
+            worst_view=int(stored.proof.views_M[found.worst.row]),
+            worst_sample=int(stored.proof.samples_M[found.worst.row]),
+        )
+
     def sample_identity(self) -> SampleIdentity:
         """Digests, sketches and labels of the recorded samples."""
         return SampleIdentity(
@@ -167,9 +219,7 @@ class Recording:
     def _check_replay(self, samples: SampleSet, tolerance: float) -> None:
         proof = self._reader.proof()
         # From the generator, not from `params`: the proof must not need a block to be recorded.
-        parameters = self._augmentation.draw(
-            self.manifest.plan.seed, views=proof.views_M, samples_B=proof.samples_M
-        )
+        parameters = self._reader.draw(proof.views_M, proof.samples_M)
         seen_MND = self.replay(samples.points_SND[proof.samples_M], parameters)
         allowed = fingerprint_tolerance(seen_MND) + tolerance * seen_MND[0].size
         wrong = np.abs(fingerprint(seen_MND) - proof.fingerprints_MF) > allowed

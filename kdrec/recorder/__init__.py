@@ -1,27 +1,38 @@
 """The teacher's side: load it, probe it, run it over every view, keep what it says."""
 
 from kdrec.recorder.classes import match_classes, read_class_map, read_class_names
+from kdrec.recorder.estimate import Estimate, Trial, estimate
 from kdrec.recorder.passes import TeacherPass
-from kdrec.recorder.planning import RecordRequest, make_plan
+from kdrec.recorder.planning import RecordRequest, make_plan, recorded_options
 from kdrec.recorder.precision import Precision
 from kdrec.recorder.probe import ProbeReport, probe_teacher
+from kdrec.recorder.recomputed import RecomputedFiles
 from kdrec.recorder.recording import RecordObserver, RecordProgress, RecordResult, record
 from kdrec.recorder.score import TeacherScore, score_teacher
 from kdrec.recorder.teacher import InputLayout, Teacher, TeacherOptions, load_teacher
+from kdrec.recorder.threads import cpu_threads
+from kdrec.recorder.verification import TeacherComparison, TeacherVerdict, verify_teacher
 from kdrec.recorder.weights import load_tensors, tensors_digest
 
 __all__ = [
+    "Estimate",
     "InputLayout",
     "Precision",
     "ProbeReport",
+    "RecomputedFiles",
     "RecordObserver",
     "RecordProgress",
     "RecordRequest",
     "RecordResult",
     "Teacher",
+    "TeacherComparison",
     "TeacherOptions",
     "TeacherPass",
     "TeacherScore",
+    "TeacherVerdict",
+    "Trial",
+    "cpu_threads",
+    "estimate",
     "load_teacher",
     "load_tensors",
     "make_plan",
@@ -30,6 +41,8 @@ __all__ = [
     "read_class_map",
     "read_class_names",
     "record",
+    "recorded_options",
     "score_teacher",
     "tensors_digest",
+    "verify_teacher",
 ]

@@ -35,6 +35,7 @@ class TeacherPass:
         augmentation: Of the plan.
         seed: Of the plan.
         batch_size: Of the plan.
+        numbers_S: By which number each sample is drawn, ascending; None where that is its place.
     """
 
     teacher: Teacher
@@ -42,6 +43,7 @@ class TeacherPass:
     augmentation: Augmentation
     seed: int
     batch_size: int
+    numbers_S: Index | None = None
 
     @classmethod
     def under(cls, plan: Plan, teacher: Teacher, samples: SampleSet) -> "TeacherPass":
@@ -94,8 +96,14 @@ class TeacherPass:
             rows = np.arange(start, min(start + self.batch_size, len(records)))
             padded = np.minimum(np.arange(start, start + self.batch_size), rows[-1])
             chosen = records.rows(padded)
-            points_BND = torch.from_numpy(self.samples.points_SND[chosen.samples_B]).to(device)
+            places = self._places(chosen.samples_B)
+            points_BND = torch.from_numpy(self.samples.points_SND[places]).to(device)
             yield (
                 rows,
                 self.augmentation.apply(points_BND, chosen, channels=self.samples.channels),
             )
+
+    def _places(self, samples_B: Index) -> Index:
+        if self.numbers_S is None:
+            return samples_B
+        return np.searchsorted(self.numbers_S, samples_B).astype(np.int64)

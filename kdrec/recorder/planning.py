@@ -1,5 +1,6 @@
 """From what a user asks for to the plan of a recording."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,11 +9,12 @@ from pydantic import ValidationError
 
 from kdrec.augment import Augmentation
 from kdrec.errors import InvalidInputError
-from kdrec.recorder.teacher import Teacher, TeacherOptions
+from kdrec.recorder.teacher import Argument, Teacher, TeacherOptions
 from kdrec.samples import PointChoice, SampleIdentity, SampleSet
 from kdrec.store import (
     DataPlan,
     Plan,
+    SampleContents,
     TeacherPlan,
     default_block_samples,
     plan_encoding,
@@ -127,6 +129,48 @@ def make_plan(
         name = ".".join(str(part) for part in first["loc"])
         message = first["msg"].removeprefix("Value error, ")
         raise InvalidInputError(f"{name}: {message}, got {first['input']!r}") from error
+
+
+def sample_contents(plan: Plan, samples: SampleSet, identity: SampleIdentity) -> SampleContents:
+    """What a recording under this plan keeps of its samples."""
+    return SampleContents(
+        digests=identity.digests,
+        sketches=identity.sketches,
+        labels_S=samples.labels_S,
+        names=samples.names,
+        points_SND=samples.points_SND if plan.with_samples else None,
+    )
+
+
+def recorded_options(
+    plan: Plan,
+    *,
+    factory: str,
+    arguments: Mapping[str, Argument],
+    weights: Path | None = None,
+    weights_key: str | None = None,
+    device: str | None = None,
+) -> TeacherOptions:
+    """How the teacher of a plan is made again: what the plan knows is taken from it.
+
+    Args:
+        plan: Of the recording.
+        factory: As in `TeacherOptions`; a plan has no paths.
+        arguments: Of the factory.
+        weights: File of its tensors.
+        weights_key: Entry of that file.
+        device: None for the plan's kind of device.
+    """
+    return TeacherOptions(
+        factory=factory,
+        arguments=arguments,
+        weights=weights,
+        weights_key=weights_key,
+        input_layout=plan.teacher.input_layout,
+        output=plan.teacher.output,
+        device=device or plan.device,
+        precision=plan.precision,
+    )
 
 
 def _teacher_plan(teacher: Teacher) -> TeacherPlan:

@@ -1,12 +1,10 @@
 """Whether a teacher can be recorded: the same input must give the same logits.
 
-Shape letters: S samples, B batch, N points, D channels, C classes of the teacher, L classes of the
-data.
+Shape letters: S samples, B batch, N points, D channels, C classes of the teacher.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -40,18 +38,6 @@ class ProbeReport:
     largest_logit: float
     repeatability: float
     tolerance: float
-
-
-class CorrectCounts(NamedTuple):
-    """How many samples a teacher classifies correctly.
-
-    Attributes:
-        among_all: With all of the teacher's classes to choose from.
-        among_mapped: With only those that the data have.
-    """
-
-    among_all: int
-    among_mapped: int
 
 
 def probe_teacher(
@@ -97,28 +83,6 @@ def probe_teacher(
     )
 
 
-def accuracy(
-    logits_BC: FloatArray, labels_B: IntArray, class_map: Sequence[int] | IntArray | None
-) -> CorrectCounts:
-    """How many samples of a batch a teacher classifies correctly.
-
-    Args:
-        logits_BC: The teacher's.
-        labels_B: The data's class of each sample.
-        class_map: For each class of the data the teacher's class; None where they are the same.
-
-    Raises:
-        InvalidInputError: A label or an entry of the map is out of range.
-    """
-    num_classes = logits_BC.shape[1]
-    map_L = np.arange(num_classes) if class_map is None else np.asarray(class_map, dtype=np.int64)
-    _check_range("class map entries", map_L, num_classes)
-    _check_range("labels", labels_B, len(map_L))
-    among_all = logits_BC.argmax(axis=1) == map_L[labels_B]
-    among_mapped = logits_BC[:, map_L].argmax(axis=1) == labels_B
-    return CorrectCounts(int(among_all.sum()), int(among_mapped.sum()))
-
-
 def _tolerance(precision: Precision) -> float:
     return _TOLERANCE if precision == "float32" else _LOW_PRECISION_TOLERANCE
 
@@ -162,9 +126,3 @@ def _check_companions(difference: float, tolerance: float) -> None:
         "norm uses the statistics of the batch: let it use its running statistics",
         kind=ErrorKind.UNSUITABLE_TEACHER,
     )
-
-
-def _check_range(what: str, values: IntArray, count: int) -> None:
-    outside = values[(values < 0) | (values >= count)]
-    if len(outside):
-        raise InvalidInputError(f"{what} must be from 0 to {count - 1}, got {int(outside[0])}")

@@ -3,23 +3,20 @@
 The teacher works on one block while the one before is encoded, written and committed.
 """
 
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from kdrec.recorder.classes import match_classes
 from kdrec.recorder.passes import TeacherPass
-from kdrec.recorder.planning import RecordRequest, make_plan
+from kdrec.recorder.planning import RecordRequest, make_plan, sample_contents
 from kdrec.recorder.probe import ProbeReport, probe_teacher
 from kdrec.recorder.proof import check_proof, check_proof_again, run_proof
-from kdrec.recorder.score import TeacherScore, count_correct, score_teacher
+from kdrec.recorder.score import TeacherScore, score_block, score_teacher
 from kdrec.recorder.teacher import Teacher
+from kdrec.recorder.threads import cpu_threads
 from kdrec.samples import SampleIdentity, SampleSet, identify
 from kdrec.store import (
     SEAL_KEY,
@@ -33,7 +30,7 @@ from kdrec.store import (
     ProofRecords,
     RecordingReader,
     RecordingWriter,
-    SampleContents,
+    check_not_converted,
     check_same_plan,
     find_manifest,
     recording_lock,
@@ -110,15 +107,16 @@ def record(
     where = str(request.out)
     storage = LocalStorage(request.out)
     found = find_manifest(storage, where=where)
-    with _threads(request.threads or (found.plan.threads if found else None)):
+    with cpu_threads(request.threads or (found.plan.threads if found else None)):
         identity = identify(samples)
-        plan, classes = _draft(
+        plan, classes = draft_plan(
             request, teacher, samples, identity, recorded=found.plan if found else None
         )
 
         def refuse_another_plan() -> None:
             there = find_manifest(storage, where=where)
             if there is not None:
+                check_not_converted(there, where=where)
                 check_same_plan(there.plan, plan, where=where)
 
         def wait() -> None:
@@ -132,7 +130,7 @@ def record(
             return run.to_the_end(identity)
 
 
-def _draft(
+def draft_plan(
     request: RecordRequest,
     teacher: Teacher,
     samples: SampleSet,
@@ -161,16 +159,6 @@ def _draft(
 def _count_columns(teacher: Teacher, samples: SampleSet) -> int:
     one_BND = torch.from_numpy(samples.points_SND[:1]).to(teacher.options.device)
     return int(teacher.logits(one_BND).shape[1])
-
-
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 class _Run:
@@ -218,13 +206,7 @@ class _Run:
         score = score_teacher(self._plan, self._pass)
         self._observer.on_probe(report, score)
         proof = run_proof(self._plan, self._pass)
-        contents = SampleContents(
-            digests=identity.digests,
-            sketches=identity.sketches,
-            labels_S=self._samples.labels_S,
-            names=self._samples.names,
-            points_SND=self._samples.points_SND if self._plan.with_samples else None,
-        )
+        contents = sample_contents(self._plan, self._samples, identity)
         self._writer.begin(self._plan, self._classes, contents, proof)
 
     def _record(self, missing: list[Block], proof: ProofRecords) -> None:
@@ -244,17 +226,11 @@ class _Run:
                 check_proof(self._plan, proof, block, logits_GSC)
                 while len(pending) >= _PENDING_BLOCKS:
                     pending.pop(0).result()
-                correct = self._correct(block, logits_GSC)
+                correct = score_block(self._plan, self._samples, block, logits_GSC)
                 arguments = (block, parameters_GSP, logits_GSC)
                 pending.append(pool.submit(self._writer.commit, *arguments, correct=correct))
             for future in pending:
                 future.result()
-
-    def _correct(self, block: Block, logits_GSC: npt.NDArray[np.float32]) -> Correct | None:
-        if self._samples.labels_S is None:
-            return None
-        labels_S = self._samples.labels_S[block.samples.start : block.samples.stop]
-        return count_correct(logits_GSC, labels_S, self._plan.class_map)
 
     def _result(self, missing: list[Block]) -> RecordResult:
         reader = RecordingReader(self._storage, where=self._where)

@@ -14,8 +14,8 @@ import numpy.typing as npt
 from kdrec import rng
 from kdrec.augment import Augmentation
 from kdrec.recorder.passes import TeacherPass
-from kdrec.recorder.probe import accuracy
-from kdrec.store import Correct, Plan
+from kdrec.samples import SampleSet
+from kdrec.store import Block, Correct, Plan, count_correct
 
 LARGE_LOSS = 0.03
 _LEAST, _MOST, _SHARE = 64, 1024, 200  # clouds; at most one record in 200
@@ -64,16 +64,19 @@ def score_teacher(plan: Plan, teacher_pass: TeacherPass) -> TeacherScore | None:
     return TeacherScore(clean=scores[0], planned=scores[1])
 
 
-def count_correct(
-    logits_GSC: npt.NDArray[np.float32],
-    labels_S: npt.NDArray[np.int64],
-    class_map: tuple[int, ...] | None,
-) -> Correct:
-    """The score of several views of labelled samples."""
-    labels_K = np.tile(labels_S, len(logits_GSC))
-    logits_KC = logits_GSC.reshape(len(labels_K), -1)
-    of_all, of_mapped = accuracy(logits_KC, labels_K, class_map)
-    return Correct(records=len(labels_K), of_all=of_all, of_mapped=of_mapped)
+def score_block(
+    plan: Plan, samples: SampleSet, block: Block, logits_GSC: npt.NDArray[np.float32]
+) -> Correct | None:
+    """The teacher's score on a block, for its ledger entry; None without labels."""
+    if samples.labels_S is None:
+        return None
+    labels_S = samples.labels_S[block.samples.start : block.samples.stop]
+    return count_correct(logits_GSC, labels_S, plan.class_map)
+
+
+def count_scored(plan: Plan) -> int:
+    """How many clouds `score_teacher` takes."""
+    return len(_choose(plan))
 
 
 def _choose(plan: Plan) -> npt.NDArray[np.int64]:

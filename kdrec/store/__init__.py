@@ -9,6 +9,15 @@ from kdrec.store.encodings import (
     find_encoding,
     plan_encoding,
 )
+from kdrec.store.fidelity import (
+    TEMPERATURES,
+    CalibrationError,
+    ClassFidelity,
+    Divergence,
+    Fidelity,
+    WorstRecord,
+    measure_fidelity,
+)
 from kdrec.store.ledger import (
     HEADER_KEY,
     SEAL_KEY,
@@ -23,10 +32,12 @@ from kdrec.store.manifest import (
     Bound,
     Classes,
     Manifest,
+    Origin,
     ParameterColumn,
     parameter_columns,
     parse_group,
 )
+from kdrec.store.memory import MemoryStorage
 from kdrec.store.plan import (
     Block,
     BlockGrid,
@@ -36,13 +47,31 @@ from kdrec.store.plan import (
     TeacherPlan,
     default_block_samples,
 )
+from kdrec.store.proof_choice import choose_proof
 from kdrec.store.reader import RecordingReader
+from kdrec.store.score import CorrectCounts, accuracy, count_correct
 from kdrec.store.sparse import SparseLogits
 from kdrec.store.storage import LocalStorage, ReadableStorage, Storage, is_temporary
+from kdrec.store.stored_proof import (
+    CONFIDENCE,
+    StoredProof,
+    count_draws,
+    read_stored_proof,
+    unnoticed_share,
+)
+from kdrec.store.stored_size import stored_size
 from kdrec.store.verify import TEACHER_SLACK, VerifyReport, verify_bytes
-from kdrec.store.writer import OWN_NAMES, ROOT_KEY, RecordingWriter, check_same_plan, find_manifest
+from kdrec.store.writer import (
+    OWN_NAMES,
+    ROOT_KEY,
+    RecordingWriter,
+    check_not_converted,
+    check_same_plan,
+    find_manifest,
+)
 
 __all__ = [
+    "CONFIDENCE",
     "ENCODINGS",
     "FORMAT_VERSION",
     "HEADER_KEY",
@@ -51,18 +80,26 @@ __all__ = [
     "ROOT_KEY",
     "SEAL_KEY",
     "TEACHER_SLACK",
+    "TEMPERATURES",
     "Block",
     "BlockGrid",
     "Bound",
+    "CalibrationError",
+    "ClassFidelity",
     "Classes",
     "Correct",
+    "CorrectCounts",
     "DataPlan",
+    "Divergence",
     "Encoding",
     "EncodingPlan",
+    "Fidelity",
     "FileDigest",
     "LedgerEntry",
     "LocalStorage",
     "Manifest",
+    "MemoryStorage",
+    "Origin",
     "ParameterColumn",
     "Plan",
     "ProofRecords",
@@ -73,17 +110,28 @@ __all__ = [
     "Seal",
     "SparseLogits",
     "Storage",
+    "StoredProof",
     "TeacherPlan",
     "VerifyReport",
+    "WorstRecord",
+    "accuracy",
     "beyond_bound",
+    "check_not_converted",
     "check_same_plan",
+    "choose_proof",
+    "count_correct",
+    "count_draws",
     "default_block_samples",
     "find_encoding",
     "find_manifest",
     "is_temporary",
+    "measure_fidelity",
     "parameter_columns",
     "parse_group",
     "plan_encoding",
+    "read_stored_proof",
     "recording_lock",
+    "stored_size",
+    "unnoticed_share",
     "verify_bytes",
 ]

@@ -5,6 +5,7 @@ Shape letters: S samples, M proof records, C classes, F sums of a fingerprint.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,7 @@ class SampleContents:
         labels_S: None without labels.
         names: None without names.
         points_SND: None when the points are not kept.
+        numbers_S: By which number each was drawn, ascending; None where that is its place.
     """
 
     digests: npt.NDArray[np.uint8]
@@ -29,6 +31,7 @@ class SampleContents:
     labels_S: npt.NDArray[np.int64] | None = None
     names: tuple[str, ...] | None = None
     points_SND: npt.NDArray[np.float32] | None = None
+    numbers_S: npt.NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,15 @@ class ProofRecords:
     def __len__(self) -> int:
         return len(self.views_M)
 
+    def rows(self, index: npt.NDArray[Any]) -> "ProofRecords":
+        """Some of the records, in the order of the index."""
+        return ProofRecords(
+            views_M=self.views_M[index],
+            samples_M=self.samples_M[index],
+            logits_MC=self.logits_MC[index],
+            fingerprints_MF=self.fingerprints_MF[index],
+        )
+
 
 def static_contents(
     samples: SampleContents, proof: ProofRecords
@@ -64,6 +76,7 @@ def static_contents(
             ("sample", "byte"),
         ),
         "samples/points": (samples.points_SND, ("sample", "point", "channel")),
+        "samples/number": (samples.numbers_S, ("sample",)),
         "proof/view": (proof.views_M, ("record",)),
         "proof/sample": (proof.samples_M, ("record",)),
         "proof/logits": (proof.logits_MC, ("record", "class")),

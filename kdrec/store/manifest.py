@@ -3,7 +3,7 @@
 import json
 from typing import Any, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from kdrec.augment import Augmentation
 from kdrec.errors import ErrorKind, IntegrityError, InvalidInputError
@@ -79,12 +79,32 @@ class Bound(Frozen):
         return f"|error| <= {' + '.join(terms)}{kept}"
 
 
+class Origin(Frozen):
+    """From what a recording was converted; None in one that a teacher was recorded into.
+
+    A record keeps the address by which its augmentation was drawn: its view there is `first_view`
+    more than here, its sample there is the number in `samples/number`, where that array is.
+
+    Attributes:
+        identity: Of the recording that was converted.
+        encoding: Its encoding.
+        bounds: What its logits may differ from the teacher's, one conversion after another.
+        first_view: The view, as drawn, that is view 0 here.
+    """
+
+    identity: str
+    encoding: str
+    bounds: tuple[Bound, ...]
+    first_view: int = Field(ge=0)
+
+
 class Manifest(Frozen):
     """See the module.
 
     Attributes:
+        origin: Of a converted recording.
         readable_since: The least version of kdrec that can read this recording.
-        bound: Of the encoding, for every logit.
+        bound: Of the encoding, for every logit that was written.
         num_proof: Number of proof records kept.
     """
 
@@ -96,6 +116,12 @@ class Manifest(Frozen):
     parameters: tuple[ParameterColumn, ...]
     bound: Bound
     num_proof: int
+    origin: Origin | None = None
+
+    @property
+    def bounds(self) -> tuple[Bound, ...]:
+        """What a logit may differ from the teacher's: one bound on top of the other."""
+        return (self.bound,) if self.origin is None else (*self.origin.bounds, self.bound)
 
 
 def parse_group(data: bytes, *, where: str) -> Manifest:

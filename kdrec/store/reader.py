@@ -10,7 +10,7 @@ Shape letters: B batch, G views of a group, S samples, P parameters, C classes.
 import tempfile
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -24,7 +24,7 @@ from kdrec.store.arrays import AnyArray, array_width, decode_files, text_of_fixe
 from kdrec.store.contents import ProofRecords
 from kdrec.store.encodings import Encoding, TopK, find_encoding
 from kdrec.store.ledger import HEADER_KEY, SEAL_KEY, Correct, FileDigest, LedgerEntry, Seal
-from kdrec.store.manifest import Manifest, parse_group
+from kdrec.store.manifest import Bound, Manifest, parse_group
 from kdrec.store.plan import Block, BlockGrid
 from kdrec.store.sparse import SparseLogits
 from kdrec.store.storage import ReadableStorage
@@ -67,11 +67,12 @@ class RecordingReader:
         self._where = where
         self._memory = memory
         self.remedy = (
-            f"run `kdrec verify --bytes {where}` for the extent, then fetch or record anew"
+            f"run `kdrec verify --bytes {where}` for the extent, then `kdrec repair` on that folder"
         )
         self.manifest, self.header = self._open_header()
         self.grid = BlockGrid.of(self.manifest.plan)
         self._seal = self._find_seal()
+        self._numbers_S: npt.NDArray[np.int64] | None = None
         self._reset()
 
     def _reset(self) -> None:
@@ -226,10 +227,26 @@ class RecordingReader:
         num_classes = self.manifest.classes.num_teacher
         return parameters, self._encoding.to_sparse(stored, num_classes)
 
-    def beyond_bound(self, proof: ProofRecords, *, slack: float) -> npt.NDArray[np.bool_]:
-        """Which proof records are stored further off than the bound (and the slack) allows."""
-        _, stored = self._read(proof.views_M, proof.samples_M)
-        return self._encoding.beyond(proof.logits_MC, stored, self.manifest.bound, slack=slack)
+    def beyond_bound(
+        self,
+        views_M: npt.NDArray[np.int64],
+        samples_M: npt.NDArray[np.int64],
+        logits_MC: npt.NDArray[np.float32],
+        bounds: Sequence[Bound],
+        *,
+        slack: float = 0.0,
+    ) -> npt.NDArray[np.bool_]:
+        """Which records, (M,), are stored further off these logits than the bounds allow.
+
+        Args:
+            views_M: View of each.
+            samples_M: Sample of each.
+            logits_MC: What they should be.
+            bounds: Of the encodings on the way, see `kdrec.store.beyond_bound`.
+            slack: By how much the logits themselves vary, relative to the largest.
+        """
+        _, stored = self._read(views_M, samples_M)
+        return self._encoding.beyond(logits_MC, stored, bounds, slack=slack)
 
     def _read(
         self, view: int | npt.ArrayLike, indices: npt.ArrayLike | slice | None
@@ -256,14 +273,39 @@ class RecordingReader:
             place = views_B[rows] - group * self.grid.group
             for name, array_GSW in decoded.arrays.items():
                 stored[name][rows] = array_GSW[place, samples_B[rows]]
+        drawn_views_B, drawn_samples_B = self.drawn_as(views_B, samples_B)
         parameters = ViewParameters(
             names=tuple(column.name for column in self.manifest.parameters),
             values_BP=stored.pop("params", np.empty((len(samples_B), 0), dtype=np.float32)),
             seed=self.manifest.plan.seed,
-            views_B=views_B,
-            samples_B=samples_B,
+            views_B=drawn_views_B,
+            samples_B=drawn_samples_B,
         )
         return parameters, stored
+
+    def drawn_as(
+        self, views_B: npt.NDArray[np.int64], samples_B: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """View and sample by which records were drawn: others only in a converted recording."""
+        if self.manifest.origin is None:
+            return views_B, samples_B
+        numbers_S = self.sample_numbers()
+        samples_B = samples_B if numbers_S is None else numbers_S[samples_B]
+        return views_B + self.manifest.origin.first_view, samples_B
+
+    def sample_numbers(self) -> npt.NDArray[np.int64] | None:
+        """Number by which each sample was drawn, ascending; None where that is its place."""
+        if self._numbers_S is None and self.has_array("samples/number"):
+            self._numbers_S = self.array("samples/number")
+        return self._numbers_S
+
+    def draw(
+        self, views_B: npt.NDArray[np.int64], samples_B: npt.NDArray[np.int64]
+    ) -> ViewParameters:
+        """The parameters of records as the seed gives them, without reading any."""
+        views, samples = self.drawn_as(views_B, samples_B)
+        plan = self.manifest.plan
+        return plan.augmentation.draw(plan.seed, views=views, samples_B=samples)
 
     def _sample_numbers(self, indices: npt.ArrayLike | slice | None) -> npt.NDArray[np.int64]:
         everything = np.arange(self.grid.samples, dtype=np.int64)

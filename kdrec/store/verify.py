@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from kdrec.errors import IncompleteError, KdrecError, NotFoundError
-from kdrec.store.contents import ProofRecords
 from kdrec.store.ledger import HEADER_KEY, SEAL_KEY, FileDigest
 from kdrec.store.plan import Block
 from kdrec.store.reader import RecordingReader
 from kdrec.store.storage import ReadableStorage
+from kdrec.store.stored_proof import read_stored_proof
 
 TEACHER_SLACK = {"float32": 1e-4, "tf32": 1e-2, "bf16": 5e-2, "fp16": 1e-2}
 """By how much a teacher's logits vary with the batch they are computed in, relative to the largest
@@ -122,27 +122,22 @@ def _check_proof(report: VerifyReport, reader: RecordingReader) -> None:
     """Compare the proof records that are here with what is stored of the same records."""
     if report.damaged:
         return
-    proof, grid = reader.proof(), reader.grid
-    absent = {(block.group, block.part) for block in report.absent}
-    places = zip(proof.views_M // grid.group, proof.samples_M // grid.block_samples, strict=True)
-    here = np.array([(int(g), int(p)) not in absent for g, p in places], dtype=bool)
-    report.proof_records = len(proof)
-    if not here.any():
+    stored = read_stored_proof(reader, blocks=set(reader.grid) - set(report.absent))
+    proof, views, samples = stored.proof, stored.proof.views_M, stored.proof.samples_M
+    report.proof_records, report.proof_checked = stored.kept, len(stored)
+    if not len(stored):
         return
-    views, samples = proof.views_M[here], proof.samples_M[here]
-    parameters, _ = reader.read(views, samples)
-    plan = reader.manifest.plan
-    drawn = plan.augmentation.draw(plan.seed, views=views, samples_B=samples)
-    for record in np.flatnonzero((parameters.values_BP != drawn.values_BP).any(axis=1))[:1]:
+    drawn = reader.draw(views, samples)
+    differs = stored.parameters.values_BP != drawn.values_BP
+    for record in np.flatnonzero(differs.any(axis=1))[:1]:
         report.damaged.append(
             f"{reader.where}: the parameters of view {views[record]} of sample {samples[record]} "
             "are not those that its seed gives; record it again"
         )
-    kept = ProofRecords(views, samples, proof.logits_MC[here], proof.fingerprints_MF[here])
-    wrong = reader.beyond_bound(kept, slack=TEACHER_SLACK[reader.manifest.plan.precision])
-    report.proof_checked = int(here.sum())
+    bounds, slack = reader.manifest.bounds, TEACHER_SLACK[reader.manifest.plan.precision]
+    wrong = reader.beyond_bound(views, samples, proof.logits_MC, bounds, slack=slack)
     for record in np.flatnonzero(wrong)[:1]:
         report.damaged.append(
             f"{reader.where}: view {views[record]} of sample {samples[record]} is beyond the bound "
-            f"of its encoding ({reader.manifest.bound}); record it again"
+            f"of its encoding ({', then '.join(map(str, bounds))}); record it again"
         )

@@ -37,9 +37,9 @@ from kdrec.store.ledger import (
     Seal,
     digest_files,
 )
-from kdrec.store.manifest import Classes, Manifest, parameter_columns, parse_group
+from kdrec.store.manifest import Classes, Manifest, Origin, parameter_columns, parse_group
 from kdrec.store.plan import Block, BlockGrid, Plan
-from kdrec.store.storage import Storage
+from kdrec.store.storage import ReadableStorage, Storage
 
 ROOT_KEY = "zarr.json"
 BEGINNING_KEY = "ledger/beginning.json"
@@ -48,7 +48,7 @@ OWN_NAMES = frozenset({"params", *RECORD_ARRAYS, "samples", "proof", "ledger", R
 _REMEDY = "delete the recording and record it again"
 
 
-def find_manifest(storage: Storage, *, where: str) -> Manifest | None:
+def find_manifest(storage: ReadableStorage, *, where: str) -> Manifest | None:
     """The manifest of the recording that lies there, None if there is none yet."""
     try:
         return parse_group(storage.read(ROOT_KEY), where=where)
@@ -67,6 +67,19 @@ def check_same_plan(recorded: Plan, wanted: Plan, *, where: str) -> None:
         raise ConflictError(
             f"{where} was recorded under another plan ({differences}); "
             "give the same arguments to continue it, or another name to record anew"
+        )
+
+
+def check_not_converted(manifest: Manifest, *, where: str) -> None:
+    """Whether a teacher may write into a recording.
+
+    Raises:
+        ConflictError: It was converted from another one; its blocks are no teacher's batches.
+    """
+    if manifest.origin is not None:
+        raise ConflictError(
+            f"{where} was converted from recording {manifest.origin.identity[:12]}..; run the same "
+            "kdrec convert to continue it, or give another name to record anew"
         )
 
 
@@ -105,7 +118,13 @@ class RecordingWriter:
         return found
 
     def begin(
-        self, plan: Plan, classes: Classes, samples: SampleContents, proof: ProofRecords
+        self,
+        plan: Plan,
+        classes: Classes,
+        samples: SampleContents,
+        proof: ProofRecords,
+        *,
+        origin: Origin | None = None,
     ) -> Manifest:
         """Write everything that comes before the first block; call `prepare` before.
 
@@ -114,6 +133,7 @@ class RecordingWriter:
             classes: What the columns of the logits mean.
             samples: What is kept of every sample.
             proof: The proof records; the encoding is fitted to their logits.
+            origin: Of a converted recording.
 
         Raises:
             InvalidInputError: The encoding cannot keep what is asked of it.
@@ -125,6 +145,7 @@ class RecordingWriter:
             parameters=parameter_columns(plan.augmentation),
             bound=fitted.bound,
             num_proof=len(proof),
+            origin=origin,
         )
         self._storage.write(BEGINNING_KEY, canonical({}))
         specs, values = static_contents(samples, proof)
@@ -227,7 +248,7 @@ class RecordingWriter:
             )
             decoded[name] = found.reshape(-1, found.shape[-1])
         teacher_KC = logits_GSC.reshape(-1, logits_GSC.shape[-1])
-        if encoding.beyond(teacher_KC, decoded, bound, slack=0.0).any():
+        if encoding.beyond(teacher_KC, decoded, (bound,), slack=0.0).any():
             raise InvalidInputError(
                 f"{block}: encoding {encoding.name} cannot keep its logits within its bound "
                 f"({bound}); use --encoding exact"

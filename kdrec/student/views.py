@@ -112,7 +112,7 @@ class RecordedViews(Dataset[RecordedSample | RecordedBatch]):
             IntegrityError: A file of it is damaged.
         """
         parameters, logits_BC = self._recording.read(self.view, indices)
-        index_B = torch.from_numpy(parameters.samples_B)
+        index_B = torch.from_numpy(np.atleast_1d(np.asarray(indices)).astype(np.int64))
         if self._columns is not None:
             logits_BC = np.take(logits_BC, self._columns, axis=1)
         return RecordedBatch(

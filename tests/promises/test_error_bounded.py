@@ -79,7 +79,7 @@ def test_every_logit_is_read_back_within_the_stated_bound(
     teacher_VSC = data.draw(logits(encoding))
     reader, storage = write(teacher_VSC, encoding)
     decoded_VSC = np.stack([reader.read(view)[1] for view in range(VIEWS)])
-    assert not beyond_bound(teacher_VSC, decoded_VSC, reader.manifest.bound).any()
+    assert not beyond_bound(teacher_VSC, decoded_VSC, reader.manifest.bounds).any()
     report = verified(reader, storage)
     assert (report.damaged, report.proof_checked) == ([], 2)
 

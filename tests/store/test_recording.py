@@ -67,7 +67,7 @@ def test_what_was_written_is_read_in_any_order(
     index = np.array([19, 0, 7, 7, 12])
     for view in reversed(range(views)):
         parameters, found = reader.read(view, index)
-        assert not beyond_bound(logits[view, index], found, reader.manifest.bound).any()
+        assert not beyond_bound(logits[view, index], found, reader.manifest.bounds).any()
         drawn = plan.augmentation.draw(plan.seed, views=view, samples_B=index)
         np.testing.assert_array_equal(parameters.values_BP, drawn.values_BP)
         assert parameters.names == drawn.names
@@ -230,7 +230,7 @@ def test_half_keeps_its_bound(values: list[float]) -> None:
     asked = plan_encoding("half")
     bound = half.fit(asked, logits[0]).bound
     stored = half.to_stored(logits, asked, bound)["logits"]
-    assert not beyond_bound(logits, stored.astype(np.float32), bound).any()
+    assert not beyond_bound(logits, stored.astype(np.float32), (bound,)).any()
 
 
 def test_no_recording_is_said_so(tmp_path: Path) -> None:

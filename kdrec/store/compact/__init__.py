@@ -8,6 +8,6 @@ Zarr, `fitting` finds the grid, `divergence` measures what was lost.
 from kdrec.store.compact.codec import CompactCodec
 from kdrec.store.compact.companding import WIDEST, Grid
 from kdrec.store.compact.divergence import mean_divergence
-from kdrec.store.compact.fitting import COARSER, Fidelity, fit_grid
+from kdrec.store.compact.fitting import COARSER, Dial, fit_grid
 
-__all__ = ["COARSER", "WIDEST", "CompactCodec", "Fidelity", "Grid", "fit_grid", "mean_divergence"]
+__all__ = ["COARSER", "WIDEST", "CompactCodec", "Dial", "Grid", "fit_grid", "mean_divergence"]

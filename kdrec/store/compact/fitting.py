@@ -33,7 +33,7 @@ Integers = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
-class Fidelity:
+class Dial:
     """What `compact` is asked to keep; exactly one is given.
 
     Attributes:
@@ -55,7 +55,7 @@ class Fidelity:
             )
 
 
-def fit_grid(logits_CK: Logits, fidelity: Fidelity) -> Grid:
+def fit_grid(logits_CK: Logits, fidelity: Dial) -> Grid:
     """The grid with which a sample of records needs the fewest bits.
 
     Args:

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from kdrec.store.compact import COARSER, WIDEST, CompactCodec, Fidelity, Grid, fit_grid
+from kdrec.store.compact import COARSER, WIDEST, CompactCodec, Dial, Grid, fit_grid
 from kdrec.store.encodings.encoding import (
     DenseArray,
     FittedEncoding,
@@ -30,7 +30,7 @@ class Compact(DenseArray):
     dials: ClassVar[Mapping[str, float | int | None]] = {"max_kl": 2.5e-4, "max_error": None}
 
     def fit(self, asked: EncodingPlan, logits_MC: Logits) -> FittedEncoding:
-        fidelity = Fidelity(max_kl=asked.max_kl, max_error=asked.max_error)
+        fidelity = Dial(max_kl=asked.max_kl, max_error=asked.max_error)
         grid = fit_grid(np.ascontiguousarray(logits_MC.T), fidelity)
         codec = CompactCodec(grid.step, grid.spread, asked.max_kl)
         width = logits_MC.shape[1]

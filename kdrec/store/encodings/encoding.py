@@ -6,7 +6,7 @@ float32 logits into their values and back, and states a bound for every logit.
 Shape letters: G views of a group, S samples, M proof records, C classes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
@@ -92,13 +92,15 @@ class Encoding(Protocol):
     def to_logits(self, stored: Stored, num_classes: int) -> Logits:
         """Logits of all classes, (records, C), from values of the arrays, (records, width) each."""
 
-    def beyond(self, teacher_MC: Logits, stored: Stored, bound: Bound, *, slack: float) -> Rows:
-        """Of which records, (M,), the stored values are further off than the bound allows.
+    def beyond(
+        self, teacher_MC: Logits, stored: Stored, bounds: Sequence[Bound], *, slack: float
+    ) -> Rows:
+        """Of which records, (M,), the stored values are further off than the bounds allow.
 
         Args:
             teacher_MC: As the teacher gave them.
             stored: Decoded, (M, width) each.
-            bound: Of the recording.
+            bounds: See `beyond_bound`.
             slack: By how much the teacher itself varies, relative to the largest logit.
         """
 
@@ -111,32 +113,58 @@ class DenseArray:
     def to_logits(self, stored: Stored, num_classes: int) -> Logits:
         return stored["logits"].astype(np.float32, copy=False)
 
-    def beyond(self, teacher_MC: Logits, stored: Stored, bound: Bound, *, slack: float) -> Rows:
+    def beyond(
+        self, teacher_MC: Logits, stored: Stored, bounds: Sequence[Bound], *, slack: float
+    ) -> Rows:
         decoded = self.to_logits(stored, teacher_MC.shape[-1])
-        return np.asarray(beyond_bound(teacher_MC, decoded, bound, slack=slack).any(axis=-1))
+        return np.asarray(beyond_bound(teacher_MC, decoded, bounds, slack=slack).any(axis=-1))
 
 
 def beyond_bound(
-    teacher: Logits, decoded: Logits, bound: Bound, *, slack: float = 0.0
-) -> npt.NDArray[np.bool_]:
-    """Where a decoded logit is further from the teacher's than the bound (and the slack) allows.
+    teacher: Logits, decoded: Logits, bounds: Sequence[Bound], *, slack: float = 0.0
+) -> Rows:
+    """Where a decoded logit is further from the teacher's than the bounds (and the slack) allow.
 
     Args:
         teacher: Any shape, classes last.
         decoded: The same shape.
-        bound: Of the encoding.
+        bounds: Of the encodings that the logits went through, one after another.
         slack: By how much the teacher itself varies, relative to the largest logit.
     """
     teacher64 = teacher.astype(np.float64)
-    magnitude = np.abs(teacher64)
-    allowed = bound.relative * magnitude + bound.absolute
-    if bound.spread is not None:
-        depth = teacher64.max(axis=-1, keepdims=True) - teacher64
-        growth = np.exp(np.minimum(depth / bound.spread, np.log(bound.widest)))
-        allowed = bound.relative * np.maximum(magnitude, depth) + bound.absolute * (1 + growth)
+    allowed = _all_allowed(teacher64, bounds)
     if slack:
-        allowed = allowed + slack * np.maximum(1.0, magnitude.max(axis=-1, keepdims=True))
+        magnitude = np.abs(teacher64).max(axis=-1, keepdims=True)
+        allowed = allowed + slack * np.maximum(1.0, magnitude)
     return ~(np.abs(decoded - teacher64) <= allowed)
+
+
+def greatest_error(teacher: Logits, bounds: Sequence[Bound]) -> npt.NDArray[np.float64]:
+    """The most that the bounds allow any logit of a record to be off, classes last, kept as 1."""
+    allowed: npt.NDArray[np.float64] = _all_allowed(teacher.astype(np.float64), bounds)
+    return np.asarray(allowed.max(axis=-1, keepdims=True))
+
+
+def _all_allowed(
+    teacher: npt.NDArray[np.float64], bounds: Sequence[Bound]
+) -> npt.NDArray[np.float64]:
+    allowed = np.zeros_like(teacher)
+    for bound in bounds:
+        allowed = allowed + _allowed(teacher, bound, already=allowed)
+    return allowed
+
+
+def _allowed(
+    teacher: npt.NDArray[np.float64], bound: Bound, *, already: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """What an encoding may add to logits that are off by up to `already`."""
+    magnitude = np.abs(teacher) + already
+    if bound.spread is None:
+        return bound.relative * magnitude + bound.absolute
+    depth = (teacher + already).max(axis=-1, keepdims=True) - (teacher - already)
+    growth = np.exp(np.minimum(depth / bound.spread, np.log(bound.widest)))
+    allowed = bound.relative * np.maximum(magnitude, depth) + bound.absolute * (1 + growth)
+    return np.asarray(allowed)
 
 
 def plain_compressors() -> tuple[Any, ...]:

@@ -3,7 +3,7 @@
 Shape letters: G views of a group, S samples, M proof records, C classes, K kept classes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -18,6 +18,7 @@ from kdrec.store.encodings.encoding import (
     Stored,
     StoredArray,
     beyond_bound,
+    greatest_error,
 )
 from kdrec.store.manifest import Bound
 from kdrec.store.plan import EncodingPlan
@@ -78,15 +79,19 @@ class TopK:
             )
         return SparseLogits(stored["logits"], stored["classes"], stored["mass"], num_classes)
 
-    def beyond(self, teacher_MC: Logits, stored: Stored, bound: Bound, *, slack: float) -> Rows:
+    def beyond(
+        self, teacher_MC: Logits, stored: Stored, bounds: Sequence[Bound], *, slack: float
+    ) -> Rows:
         """Kept logits beyond the bound, kept classes not among the largest, wrong masses."""
         kept = stored["logits"].shape[-1]
         true = SparseLogits.of(teacher_MC, kept)
         theirs_MK = np.take_along_axis(teacher_MC, stored["classes"].astype(np.int64), axis=1)
-        off_MK = beyond_bound(theirs_MK, stored["logits"], bound, slack=slack)
+        off_MK = beyond_bound(theirs_MK, stored["logits"], bounds, slack=slack)
         scale_M1 = np.maximum(1.0, np.abs(teacher_MC).max(axis=1, keepdims=True))
-        lower_MK = theirs_MK < true.values_BK[:, -1:] - slack * scale_M1
-        allowed_M1 = (_MASS_ROUNDING + slack) * scale_M1
+        # What was chosen and summed were the logits of the recording that this was converted from.
+        before_M1 = greatest_error(teacher_MC, bounds[:-1]) + slack * scale_M1
+        lower_MK = theirs_MK < true.values_BK[:, -1:] - 2 * before_M1
+        allowed_M1 = _MASS_ROUNDING * scale_M1 + before_M1
         mass_M2 = ~(np.abs(stored["mass"] - true.mass_B2) <= allowed_M1)
         return np.asarray(off_MK.any(axis=1) | lower_MK.any(axis=1) | mass_M2.any(axis=1))
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from kdrec.errors import InvalidInputError
-from kdrec.store.compact import CompactCodec, Fidelity, fit_grid
+from kdrec.store.compact import CompactCodec, Dial, fit_grid
 from kdrec.store.compact.divergence import divergences
 
 Logits = npt.NDArray[np.float32]
@@ -44,7 +44,7 @@ def test_a_chunk_keeps_the_mean_divergence_whatever_the_grid_was_fitted_to(
     shape: tuple[int, int, int], max_kl: float
 ) -> None:
     fitted_to = teacher_logits(1, 64, shape[2], seed=9) * np.float32(0.3)
-    grid = fit_grid(np.ascontiguousarray(fitted_to[0].T), Fidelity(max_kl=max_kl))
+    grid = fit_grid(np.ascontiguousarray(fitted_to[0].T), Dial(max_kl=max_kl))
     codec = CompactCodec(grid.step, grid.spread, max_kl)
     teacher = teacher_logits(*shape)
     decoded = codec.decode_chunk(codec.encode_chunk(teacher), shape)
@@ -67,7 +67,7 @@ def test_a_chunk_keeps_the_mean_divergence_whatever_the_grid_was_fitted_to(
 )
 def test_any_teacher_fits_in_less_than_float16(name: str, logits: Logits) -> None:
     some = logits.reshape(-1, logits.shape[-1])[::7]
-    grid = fit_grid(np.ascontiguousarray(some.T), Fidelity(max_kl=2.5e-4))
+    grid = fit_grid(np.ascontiguousarray(some.T), Dial(max_kl=2.5e-4))
     codec = CompactCodec(grid.step, grid.spread, 2.5e-4)
     data = codec.encode_chunk(logits)
     assert len(data) < 2 * logits.size + 20, name  # float16 and its checksum, header, codec
@@ -163,4 +163,4 @@ def test_bytes_and_values_are_the_same_on_any_threads_and_blas(settings: dict[st
 )
 def test_a_fidelity_that_cannot_be_is_refused(asked: dict[str, float]) -> None:
     with pytest.raises(InvalidInputError, match=r"max_kl|max_error"):
-        Fidelity(**asked)
+        Dial(**asked)

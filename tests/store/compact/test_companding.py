@@ -40,7 +40,7 @@ def test_a_widening_grid_keeps_the_bound_that_is_stated(logits_CK: Logits, max_k
     codec = fitted.arrays[0].serializer
     grid = Grid(codec.step, codec.spread)
     decoded_CK = grid.restore(*grid.quantize(logits_CK))
-    assert not beyond_bound(logits_CK.T, decoded_CK.T, fitted.bound).any()
+    assert not beyond_bound(logits_CK.T, decoded_CK.T, (fitted.bound,)).any()
 
 
 def test_cells_widen_with_depth_and_then_stop() -> None:

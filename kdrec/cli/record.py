@@ -25,6 +25,7 @@ from kdrec.store import ENCODINGS
 
 if TYPE_CHECKING:
     from kdrec.recorder import (
+        FoundRecording,
         ProbeReport,
         RecordProgress,
         RecordRequest,
@@ -36,7 +37,9 @@ _TEACHER, _DATA, _PLAN = "Teacher", "Data", "Plan"
 
 
 def record(
-    out: Annotated[Path, typer.Argument(help="Folder of the recording: NAME.zarr.")],
+    out: Annotated[
+        str, typer.Argument(help="Folder of the recording, NAME.zarr, or s3://BUCKET/NAME.zarr.")
+    ],
     teacher: Annotated[
         str,
         typer.Option(
@@ -251,6 +254,13 @@ class _Watcher:
         if not self._waited:
             say("another process records this; waiting for it to finish or stop")
         self._waited = True
+
+    def on_found(self, found: "FoundRecording") -> None:
+        if found.took_over:
+            say("took over from a recorder that stopped without giving its lock back")
+        if found.unfinished:
+            say(f"removed {len(found.unfinished)} half-written files of a recorder that was killed")
+        say(f"continuing: {found.blocks} of {found.total} blocks are there")
 
     def on_progress(self, progress: "RecordProgress") -> None:
         self._bar.update(progress.records, progress.total)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import platformdirs
 
+from kdrec.client.addresses import is_address, reach
 from kdrec.client.recording import Recording
-from kdrec.client.remote import RecordingSummary, RemoteStorage, fetch_summary
-from kdrec.client.transport import HttpTransport, Transport
+from kdrec.client.remote import RecordingSummary, RemoteStorage
 from kdrec.errors import AlreadyExistsError, InvalidInputError
 from kdrec.store import OWN_NAMES, Block, LocalStorage, RecordingReader, is_temporary
 
@@ -19,10 +19,11 @@ CACHE_VARIABLE = "KDREC_CACHE"
 def open_recording(
     uri: str | Path, *, cache: str | Path | None = None, token: str | None = None
 ) -> Recording:
-    """Open a recording on disk or behind `kdrec serve`.
+    """Open a recording on disk, behind `kdrec serve`, on a static host or in an object store.
 
     Args:
-        uri: Folder, or `http(s)://HOST/v1/recordings/NAME`.
+        uri: Folder; `http(s)://HOST/v1/recordings/NAME`, or the address of a recording's files on
+            any host; `s3://BUCKET/NAME.zarr`, and gs:// or az:// alike.
         cache: Folder for what is fetched; by default KDREC_CACHE, else the user's cache folder.
             Keyed by identity, so that two recordings never mix.
         token: Bearer token; by default KDREC_TOKEN.
@@ -39,25 +40,10 @@ def open_recording(
     if not is_address(text):
         path = Path(text).expanduser()
         return Recording(LocalStorage(path), where=text)
-    transport = HttpTransport(text, token=token)
-    summary = fetch_summary(transport)
+    transport, summary = reach(text, token=token)
     folder = _cache_folder(cache) / _cache_key(summary)
     storage = RemoteStorage(transport, LocalStorage(folder), header=summary.header)
     return Recording(storage, where=text)
-
-
-def is_address(uri: str) -> bool:
-    """Whether it is an address rather than a path.
-
-    Raises:
-        InvalidInputError: It is one of a kind that cannot be opened.
-    """
-    scheme, separator, _ = uri.partition("://")
-    if not separator:
-        return False
-    if scheme not in ("http", "https"):
-        raise InvalidInputError(f"{uri}: addresses begin with http:// or https://, or give a path")
-    return True
 
 
 def _cache_folder(cache: str | Path | None) -> Path:
@@ -92,7 +78,7 @@ def fetch(
     """Copy a recording, or some of its views, to a folder; what is there already stays.
 
     Args:
-        url: `http(s)://HOST/v1/recordings/NAME`.
+        url: As for `open_recording`.
         folder: The copy: complete or partial, it opens like any recording.
         views: Whole view groups that hold these; all by default.
         token: Bearer token; by default KDREC_TOKEN.
@@ -105,8 +91,7 @@ def fetch(
         AlreadyExistsError: The folder holds something else.
     """
     _check_target(folder)
-    transport: Transport = HttpTransport(url, token=token)
-    summary = fetch_summary(transport)
+    transport, summary = reach(url, token=token)
     copy = LocalStorage(folder)
     copy.remove_unfinished()
     storage = RemoteStorage(transport, copy, header=summary.header)

@@ -5,12 +5,19 @@ from kdrec.recorder.passes import TeacherPass
 from kdrec.recorder.planning import RecordRequest, make_manifest, make_plan
 from kdrec.recorder.precision import Precision
 from kdrec.recorder.probe import ProbeReport, probe_teacher
-from kdrec.recorder.recording import RecordObserver, RecordProgress, RecordResult, record
+from kdrec.recorder.recording import (
+    FoundRecording,
+    RecordObserver,
+    RecordProgress,
+    RecordResult,
+    record,
+)
 from kdrec.recorder.score import TeacherScore, score_teacher
 from kdrec.recorder.teacher import InputLayout, Teacher, TeacherOptions, load_teacher
 from kdrec.recorder.weights import load_tensors, tensors_digest
 
 __all__ = [
+    "FoundRecording",
     "InputLayout",
     "Precision",
     "ProbeReport",

@@ -2,6 +2,7 @@
 
 from kdrec.store.contents import ProofRecords, SampleContents
 from kdrec.store.encodings import ENCODINGS, Encoding, beyond_bound, find_encoding
+from kdrec.store.lease import LeaseTimes
 from kdrec.store.ledger import (
     HEADER_KEY,
     SEAL_KEY,
@@ -10,7 +11,7 @@ from kdrec.store.ledger import (
     LedgerEntry,
     Seal,
 )
-from kdrec.store.lock import recording_lock
+from kdrec.store.lock import LockHolder, recording_lock
 from kdrec.store.manifest import (
     FORMAT_VERSION,
     Bound,
@@ -20,6 +21,8 @@ from kdrec.store.manifest import (
     parameter_columns,
     parse_group,
 )
+from kdrec.store.object_storage import OBJECT_SCHEMES, ObjectStorage, is_object_address
+from kdrec.store.places import open_place
 from kdrec.store.plan import (
     Block,
     BlockGrid,
@@ -29,7 +32,14 @@ from kdrec.store.plan import (
     default_block_samples,
 )
 from kdrec.store.reader import RecordingReader
-from kdrec.store.storage import LocalStorage, ReadableStorage, Storage, is_temporary
+from kdrec.store.storage import (
+    LocalStorage,
+    ReadableStorage,
+    RecordingPlace,
+    Storage,
+    check_key,
+    is_temporary,
+)
 from kdrec.store.verify import TEACHER_SLACK, VerifyReport, verify_bytes
 from kdrec.store.writer import OWN_NAMES, ROOT_KEY, RecordingWriter, check_same_plan, find_manifest
 
@@ -37,6 +47,7 @@ __all__ = [
     "ENCODINGS",
     "FORMAT_VERSION",
     "HEADER_KEY",
+    "OBJECT_SCHEMES",
     "OWN_NAMES",
     "ROOT_KEY",
     "SEAL_KEY",
@@ -49,13 +60,17 @@ __all__ = [
     "DataPlan",
     "Encoding",
     "FileDigest",
+    "LeaseTimes",
     "LedgerEntry",
     "LocalStorage",
+    "LockHolder",
     "Manifest",
+    "ObjectStorage",
     "ParameterColumn",
     "Plan",
     "ProofRecords",
     "ReadableStorage",
+    "RecordingPlace",
     "RecordingReader",
     "RecordingWriter",
     "SampleContents",
@@ -64,11 +79,14 @@ __all__ = [
     "TeacherPlan",
     "VerifyReport",
     "beyond_bound",
+    "check_key",
     "check_same_plan",
     "default_block_samples",
     "find_encoding",
     "find_manifest",
+    "is_object_address",
     "is_temporary",
+    "open_place",
     "parameter_columns",
     "parse_group",
     "recording_lock",

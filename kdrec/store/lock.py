@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -11,8 +12,20 @@ from kdrec.errors import InvalidInputError
 _POLL_SECONDS = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class LockHolder:
+    """Who holds a recording for writing.
+
+    Attributes:
+        took_over: Whether the lock was that of a process which stopped without giving it back. A
+            local lock dies with its process, so this is known of object stores only.
+    """
+
+    took_over: bool = False
+
+
 @contextmanager
-def recording_lock(path: Path, *, while_waiting: Callable[[], None]) -> Iterator[None]:
+def recording_lock(path: Path, *, while_waiting: Callable[[], None]) -> Iterator[LockHolder]:
     """Hold the recording at `path` for writing.
 
     Args:
@@ -37,6 +50,6 @@ def recording_lock(path: Path, *, while_waiting: Callable[[], None]) -> Iterator
         except Timeout:
             while_waiting()
     try:
-        yield
+        yield LockHolder()
     finally:
         lock.release()

@@ -1,4 +1,4 @@
-"""Where the files of a recording lie: a seam of four calls, and the local disk behind it.
+"""Where the files of a recording lie: a seam of few calls, and the local disk behind it.
 
 Keys are relative POSIX paths, as Zarr has them. A write is atomic (temporary file, then rename) and
 durable (file and folder are flushed) before it returns: what a ledger entry lists is on the disk.
@@ -8,12 +8,13 @@ import errno
 import os
 import re
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
 from kdrec.errors import IntegrityError, NotFoundError, StorageError
+from kdrec.store.lock import LockHolder, recording_lock
 
 _TEMPORARY = ".tmp"
 _TEMPORARY_NAME = re.compile(r"\..+\.\d+-\d+\.tmp")
@@ -51,6 +52,32 @@ class Storage(ReadableStorage, Protocol):
         """Remove the file; no error where there is none."""
 
 
+class RecordingPlace(Storage, Protocol):
+    """Files that one recorder at a time may write."""
+
+    def lock(self, *, while_waiting: Callable[[], None]) -> AbstractContextManager[LockHolder]:
+        """Hold the recording for writing; see `kdrec.store.recording_lock`."""
+
+    def remove_unfinished(self) -> list[str]:
+        """Remove what a killed process left half written; call it holding the lock.
+
+        Returns:
+            Keys of what was removed.
+        """
+
+
+def check_key(key: str) -> None:
+    """Whether it is a key of a recording.
+
+    Raises:
+        IntegrityError: It would lead out of the recording; a list of files that names it is not
+            one of kdrec's.
+    """
+    parts = key.split("/")
+    if "\\" in key or "\0" in key or any(part in ("", ".", "..") for part in parts):
+        raise IntegrityError(f"{key!r} is no key of a recording; do not trust where it is from")
+
+
 class LocalStorage:
     """A folder on a local or shared disk.
 
@@ -68,9 +95,7 @@ class LocalStorage:
             IntegrityError: The key would lead out of the folder; a list of files that names it is
                 not one of kdrec's.
         """
-        parts = key.split("/")
-        if "\\" in key or "\0" in key or any(part in ("", ".", "..") for part in parts):
-            raise IntegrityError(f"{key!r} is no key of a recording; do not trust where it is from")
+        check_key(key)
         return self.root / key
 
     def has(self, key: str) -> bool:
@@ -120,12 +145,15 @@ class LocalStorage:
             ]
         yield from sorted(found)
 
-    def remove_unfinished(self) -> None:
-        """Remove the temporary files that a killed process left; call it holding the lock."""
+    def lock(self, *, while_waiting: Callable[[], None]) -> AbstractContextManager[LockHolder]:
+        return recording_lock(self.root, while_waiting=while_waiting)
+
+    def remove_unfinished(self) -> list[str]:
         with _translated(self.root):
-            for path in self.root.rglob(f".*{_TEMPORARY}"):
-                if is_temporary(path.name):
-                    path.unlink(missing_ok=True)
+            found = [p for p in self.root.rglob(f".*{_TEMPORARY}") if is_temporary(p.name)]
+            for path in found:
+                path.unlink(missing_ok=True)
+        return sorted(path.relative_to(self.root).as_posix() for path in found)
 
 
 def is_temporary(name: str) -> bool:

@@ -7,7 +7,7 @@ it, with or without the server. A file enters it only after its digest was check
 import json
 from collections.abc import Iterator
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kdrec.client.transport import Transport
 from kdrec.errors import ConflictError, IntegrityError, NotFoundError, ServiceError
@@ -15,6 +15,7 @@ from kdrec.store import HEADER_KEY, ROOT_KEY, SEAL_KEY, FileDigest, LedgerEntry,
 
 _REMEDY = "the server's copy is damaged or was replaced: run `kdrec verify --bytes` there"
 _FETCH_TRIES = 2
+_DIGEST = r"^[0-9a-f]{64}$"  # it becomes the name of a folder
 
 
 class RecordingSummary(BaseModel):
@@ -27,8 +28,8 @@ class RecordingSummary(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    identity: str | None
-    header: str
+    identity: str | None = Field(pattern=_DIGEST)
+    header: str = Field(pattern=_DIGEST)
 
 
 def fetch_summary(transport: Transport) -> RecordingSummary:

@@ -2,6 +2,7 @@
 
 from kdrec.store.contents import ProofRecords, SampleContents
 from kdrec.store.encodings import ENCODINGS, Encoding, beyond_bound, find_encoding
+from kdrec.store.keys import block_of_entry, block_of_shard
 from kdrec.store.lease import LeaseTimes
 from kdrec.store.ledger import (
     HEADER_KEY,
@@ -79,6 +80,8 @@ __all__ = [
     "TeacherPlan",
     "VerifyReport",
     "beyond_bound",
+    "block_of_entry",
+    "block_of_shard",
     "check_key",
     "check_same_plan",
     "default_block_samples",

@@ -7,6 +7,7 @@ durable (file and folder are flushed) before it returns: what a ledger entry lis
 import errno
 import os
 import re
+import stat
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -104,11 +105,15 @@ class LocalStorage:
 
     def read(self, key: str) -> bytes:
         path = self.path(key)
+        self._check_contained(path)
         with _translated(path):
+            if not stat.S_ISREG(path.stat().st_mode):  # reading a pipe would wait for ever
+                raise StorageError(f"{path} is no file; look at where the recording is from")
             return path.read_bytes()
 
     def write(self, key: str, data: bytes) -> None:
         path = self.path(key)
+        self._check_contained(path.parent)  # a link in its own place is replaced, not followed
         temporary = path.with_name(
             f".{path.name}.{os.getpid()}-{threading.get_ident()}{_TEMPORARY}"
         )
@@ -125,13 +130,26 @@ class LocalStorage:
                 raise
             _flush_folders(path.parent, self.root)
 
+    def _check_contained(self, path: Path) -> None:
+        """Whether no link leads out of the folder.
+
+        Raises:
+            IntegrityError: One does: an archive may have brought it.
+        """
+        if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(self.root)):
+            raise IntegrityError(
+                f"{path} leads out of {self.root} by a link; put a copy in the place of the link"
+            )
+
     def size(self, key: str) -> int:
         path = self.path(key)
+        self._check_contained(path)
         with _translated(path):
             return path.stat().st_size
 
     def delete(self, key: str) -> None:
         path = self.path(key)
+        self._check_contained(path.parent)
         with _translated(path):
             path.unlink(missing_ok=True)
 

@@ -42,7 +42,7 @@ def fetch_summary(transport: Transport) -> RecordingSummary:
     answer = transport.get("")
     try:
         return RecordingSummary.model_validate(json.loads(answer))
-    except (ValidationError, ValueError) as error:
+    except (ValidationError, ValueError, RecursionError) as error:
         raise ServiceError(
             "the address does not answer as a recording; give "
             "http(s)://HOST/v1/recordings/NAME as `kdrec serve` prints it"
@@ -90,7 +90,7 @@ class RemoteStorage:
         answer = self._transport.get("ledger")
         try:
             return list(json.loads(answer)["blocks"])
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ServiceError("the server's list of blocks cannot be read; try again") from error
 
     def _read_listed(self, key: str, digest: FileDigest) -> bytes:

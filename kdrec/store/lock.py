@@ -7,7 +7,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from kdrec.errors import InvalidInputError
+from kdrec.errors import InvalidInputError, StorageError
 
 _POLL_SECONDS = 1.0
 
@@ -34,6 +34,7 @@ def recording_lock(path: Path, *, while_waiting: Callable[[], None]) -> Iterator
 
     Raises:
         InvalidInputError: There is a file in its place, or above it.
+        StorageError: The folder cannot be written.
     """
     path = path.resolve()  # one lock, by whatever name the folder is called
     if path.is_file():
@@ -49,6 +50,11 @@ def recording_lock(path: Path, *, while_waiting: Callable[[], None]) -> Iterator
             break
         except Timeout:
             while_waiting()
+        except OSError as error:
+            raise StorageError(
+                f"{path.parent} takes no lock: {error.strerror or error}; it must be a folder that "
+                "can be written"
+            ) from error
     try:
         yield LockHolder()
     finally:

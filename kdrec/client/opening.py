@@ -8,16 +8,22 @@ from pathlib import Path
 import platformdirs
 
 from kdrec.client.addresses import is_address, reach
+from kdrec.client.cache import CacheRules
+from kdrec.client.offline import OfflineTransport, RememberedAddress
 from kdrec.client.recording import Recording
 from kdrec.client.remote import RecordingSummary, RemoteStorage
-from kdrec.errors import AlreadyExistsError, InvalidInputError
+from kdrec.errors import AlreadyExistsError, InvalidInputError, StorageError
 from kdrec.store import OWN_NAMES, Block, LocalStorage, RecordingReader, is_temporary
 
 CACHE_VARIABLE = "KDREC_CACHE"
 
 
 def open_recording(
-    uri: str | Path, *, cache: str | Path | None = None, token: str | None = None
+    uri: str | Path,
+    *,
+    cache: str | Path | None = None,
+    cache_limit: int | None = None,
+    token: str | None = None,
 ) -> Recording:
     """Open a recording on disk, behind `kdrec serve`, on a static host or in an object store.
 
@@ -25,7 +31,10 @@ def open_recording(
         uri: Folder; `http(s)://HOST/v1/recordings/NAME`, or the address of a recording's files on
             any host; `s3://BUCKET/NAME.zarr`, and gs:// or az:// alike.
         cache: Folder for what is fetched; by default KDREC_CACHE, else the user's cache folder.
-            Keyed by identity, so that two recordings never mix.
+            Keyed by identity, so that two recordings never mix; shared by all processes of a
+            machine, of which one fetches a file and the others wait for it. A finished recording
+            that was opened before opens without its server, as far as it was fetched.
+        cache_limit: Bytes that this recording may take there; what was used longest ago goes first.
         token: Bearer token; by default KDREC_TOKEN.
 
     Returns:
@@ -35,15 +44,29 @@ def open_recording(
         NotFoundError: None is there.
         IntegrityError: Its metadata are damaged.
         StorageError: It cannot be reached.
+        InvalidInputError: The limit is too small for what must be kept at once.
     """
     text = str(uri)
     if not is_address(text):
         path = Path(text).expanduser()
         return Recording(LocalStorage(path), where=text)
-    transport, summary = reach(text, token=token)
-    folder = _cache_folder(cache) / _cache_key(summary)
-    storage = RemoteStorage(transport, LocalStorage(folder), header=summary.header)
-    return Recording(storage, where=text)
+    root = _cache_folder(cache)
+    remembered = RememberedAddress(root, text)
+    try:
+        transport, summary = reach(text, token=token)
+    except StorageError as error:
+        known = remembered.summary()
+        if known is None:
+            raise
+        folder, summary = LocalStorage(root / _cache_key(known)), known
+        transport = OfflineTransport(remembered, folder, str(error))
+    name = _cache_key(summary)
+    rules = CacheRules(limit=cache_limit, locks=root / ".locks" / name)
+    folder = LocalStorage(root / name)
+    storage = RemoteStorage(transport, folder, header=summary.header, rules=rules)
+    recording = Recording(storage, where=text, remote=True)
+    remembered.remember(summary, storage)
+    return recording
 
 
 def _cache_folder(cache: str | Path | None) -> Path:

@@ -3,6 +3,8 @@
 import functools
 import http.server
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -159,3 +161,27 @@ def test_an_unfinished_recording_on_a_plain_web_host_cannot_be_listed(tmp_path: 
         np.testing.assert_array_equal(recording.read(1)[1], logits[1])
         with pytest.raises(StorageError, match="cannot tell which blocks"):
             recording.progress()
+
+
+TRAINING = """
+import sys, torch, kdrec
+from torch.utils.data import DataLoader
+views = kdrec.RecordedViews(kdrec.open_recording(sys.argv[1], cache=sys.argv[2]))
+how = {"num_workers": 2, "persistent_workers": True, "multiprocessing_context": sys.argv[3]}
+loader = DataLoader(views, batch_size=4, **how)
+total = 0.0
+for epoch in range(5):
+    views.set_epoch(epoch)
+    total += sum(float(batch.teacher_logits.double().sum()) for batch in loader)
+print(total)
+"""
+
+
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_a_loaders_workers_read_from_a_bucket(recorded: str, tmp_path: Path, context: str) -> None:
+    """Its parent uses the store while it forks, and goes on fetching ahead."""
+    command = [sys.executable, "-c", TRAINING, recorded, str(tmp_path / "cache"), context]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    logits = make_recording(tmp_path / "r.zarr")
+    assert float(done.stdout) == pytest.approx(float(logits.astype(np.float64).sum()))

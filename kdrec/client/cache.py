@@ -61,7 +61,7 @@ class ShardCache:
     def note_use(self, key: str) -> None:
         """The file was read now."""
         if self._rules.limit is not None and key.startswith(_SHARD_FOLDERS):
-            with suppress(FileNotFoundError):
+            with suppress(OSError):  # dropped meanwhile, or a disk that is only read
                 os.utime(self._folder.path(key))
 
     def make_room(self, key: str, num_bytes: int) -> None:

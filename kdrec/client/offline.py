@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from contextlib import suppress
 from pathlib import Path
 
 from kdrec.client.remote import RecordingSummary, fetch_summary
@@ -27,9 +28,10 @@ class RememberedAddress:
         """Keep them of a finished recording; one that grows must be asked for again."""
         if summary.identity is None or summary == self.summary():
             return
-        for key in (HEADER_KEY, ROOT_KEY, SEAL_KEY):
-            self._documents.write(key, storage.read(key))
-        self._documents.write(_SUMMARY_KEY, summary.model_dump_json().encode())
+        with suppress(StorageError):  # a cache that can only be read is a cache all the same
+            for key in (HEADER_KEY, ROOT_KEY, SEAL_KEY):
+                self._documents.write(key, storage.read(key))
+            self._documents.write(_SUMMARY_KEY, summary.model_dump_json().encode())
 
     def summary(self) -> RecordingSummary | None:
         """None if nothing is remembered."""

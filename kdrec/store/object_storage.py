@@ -69,16 +69,6 @@ class ObjectStorage:
         with self._translated(key):
             return bytes(self._store().get(key).bytes())
 
-    def read_part(self, key: str, part: range) -> bytes:
-        """Some bytes of a file, fewer where it ends before them."""
-        check_key(key)
-        size = self.size(key)
-        stop = min(part.stop, size)
-        if stop <= part.start:
-            return b""
-        with self._translated(key):
-            return bytes(self._store().get_range(key, start=part.start, end=stop))
-
     def write(self, key: str, data: bytes) -> None:
         check_key(key)
         if self._lease is not None:
@@ -118,11 +108,6 @@ class ObjectStorage:
         with self._translated(prefix):
             found = [str(entry["path"]) for page in self._store().list(prefix) for entry in page]
         yield from sorted(found)
-
-    def folders(self) -> list[str]:
-        """Names of the folders directly below."""
-        with self._translated(""):
-            return sorted(str(p) for p in self._store().list_with_delimiter()["common_prefixes"])
 
     @contextmanager
     def lock(self, *, while_waiting: Callable[[], None]) -> Iterator[LockHolder]:

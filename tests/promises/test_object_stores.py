@@ -12,7 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import obstore.store
 import pytest
+import zarr
+import zarr.storage
 
 from kdrec.client import fetch, open_recording
 from kdrec.errors import IncompleteError, IntegrityError, NotFoundError, StorageError
@@ -99,6 +102,20 @@ def test_a_shard_that_a_bucket_lacks_is_an_error_and_never_nan(
     with pytest.raises(IntegrityError, match=r"block g00001-p00001 .*logits/c/1/1/0"):
         recording.read(2)
     assert np.isfinite(recording.read(2, [0])[1]).all()
+
+
+def test_plain_zarr_opens_it_in_the_bucket_and_reads_what_is_missing_as_nan(
+    recorded: str, tmp_path: Path
+) -> None:
+    """Through Zarr's own object store; it is why only kdrec's reader keeps the promise."""
+    expected = make_recording(tmp_path / "r.zarr")
+    objects = obstore.store.from_url(recorded, client_options={"allow_http": True})
+    store = zarr.storage.ObjectStore(objects, read_only=True)
+    logits = zarr.open_group(store, mode="r")["logits"]
+    assert isinstance(logits, zarr.Array)
+    np.testing.assert_array_equal(logits[2], expected[2])
+    ObjectStorage(recorded).delete("logits/c/1/1/0")
+    assert np.isnan(np.asarray(logits[2, 8:16])).all()
 
 
 def test_an_unfinished_recording_in_a_bucket_is_read_as_far_as_it_is(

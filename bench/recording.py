@@ -39,6 +39,8 @@ class _Watch:
 
     def on_wait(self) -> None: ...
 
+    def on_found(self, found: object) -> None: ...
+
     def on_progress(self, progress: RecordProgress) -> None:
         if not self.began:
             self.began = time.perf_counter()

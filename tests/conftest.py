@@ -1,9 +1,13 @@
 """What all tests share."""
 
 import os
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.buckets import S3Server, s3_server
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +18,18 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}; set KDREC_TEST_DATA to their folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3Server]:
+    """A server of the S3 protocol, in a process of its own."""
+    with s3_server() as server:
+        yield server
+
+
+@pytest.fixture
+def bucket(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of an empty bucket, with the environment to use it."""
+    for name, value in s3.environment.items():
+        monkeypatch.setenv(name, value)
+    return s3.make_bucket(f"bucket-{uuid.uuid4().hex}")

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Self
 
 from kdrec.api.folder import ServedFolder, Signature
-from kdrec.api.keys import block_of_entry, block_of_shard
 from kdrec.errors import IncompleteError, IntegrityError, NotFoundError
 from kdrec.store import (
     HEADER_KEY,
@@ -15,6 +14,8 @@ from kdrec.store import (
     FileDigest,
     LedgerEntry,
     RecordingReader,
+    block_of_entry,
+    block_of_shard,
 )
 
 _DECIDING_KEYS = (ROOT_KEY, HEADER_KEY, SEAL_KEY)

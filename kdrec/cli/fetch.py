@@ -13,7 +13,9 @@ from kdrec.errors import InvalidInputError
 
 
 def fetch(
-    url: Annotated[str, typer.Argument(help="http(s)://HOST/v1/recordings/NAME.")],
+    url: Annotated[
+        str, typer.Argument(help="http(s)://HOST/v1/recordings/NAME, or s3://BUCKET/NAME.zarr.")
+    ],
     folder: Annotated[Path, typer.Argument(help="Folder of the copy: NAME.zarr.")],
     views: Annotated[
         str | None,

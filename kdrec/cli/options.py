@@ -31,7 +31,11 @@ Cache = Annotated[
     typer.Option(envvar="KDREC_CACHE", help="Folder for what is fetched; the user's by default."),
 ]
 RecordingArgument = Annotated[
-    str, typer.Argument(metavar="RECORDING", help="A folder, or http://HOST/v1/recordings/NAME.")
+    str,
+    typer.Argument(
+        metavar="RECORDING",
+        help="A folder, http://HOST/v1/recordings/NAME, or s3://BUCKET/NAME.zarr.",
+    ),
 ]
 
 

@@ -27,6 +27,7 @@ from kdrec.store import ENCODINGS, MOST_COMPACT_CLASSES
 
 if TYPE_CHECKING:
     from kdrec.recorder import (
+        FoundRecording,
         ProbeReport,
         RecordProgress,
         RecordRequest,
@@ -38,7 +39,9 @@ _TEACHER, _DATA, _PLAN = "Teacher", "Data", "Plan"
 
 
 def record(
-    out: Annotated[Path, typer.Argument(help="Folder of the recording: NAME.zarr.")],
+    out: Annotated[
+        str, typer.Argument(help="Folder of the recording, NAME.zarr, or s3://BUCKET/NAME.zarr.")
+    ],
     teacher: Annotated[
         str,
         typer.Option(help=TEACHER_HELP, rich_help_panel=_TEACHER),
@@ -264,6 +267,13 @@ class _Watcher:
         if not self._waited:
             say("another process records this; waiting for it to finish or stop")
         self._waited = True
+
+    def on_found(self, found: "FoundRecording") -> None:
+        if found.took_over:
+            say("took over from a recorder that stopped without giving its lock back")
+        if found.unfinished:
+            say(f"removed {len(found.unfinished)} half-written files of a recorder that was killed")
+        say(f"continuing: {found.blocks} of {found.total} blocks are there")
 
     def on_progress(self, progress: "RecordProgress") -> None:
         self._bar.update(progress.records, progress.total)

@@ -24,7 +24,7 @@ stdout = Console(highlight=False)
 
 def say(message: str) -> None:
     """A line for the person at the terminal."""
-    stderr.print(message, markup=False, soft_wrap=True)
+    stderr.print(_bracketed(message), soft_wrap=True)
 
 
 def say_error(message: str) -> None:
@@ -42,8 +42,9 @@ def _escaped(message: str) -> str:
 
 
 def _bracketed(text: str) -> str:
-    """Brackets as they are, not as rich's markup."""
-    return text.replace("[", r"\[")
+    """Brackets as they are, not as rich's markup; names from anywhere steer no terminal."""
+    printable = "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+    return printable.replace("[", r"\[")
 
 
 def show_json(result: Mapping[str, Any]) -> None:

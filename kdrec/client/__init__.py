@@ -1,7 +1,9 @@
 """Recordings from anywhere: open, read, replay, check, fetch."""
 
+from kdrec.client.addresses import is_address, reach
 from kdrec.client.conversion import ConvertProgress, ConvertRequest, convert
-from kdrec.client.opening import FetchProgress, fetch, is_address, open_recording
+from kdrec.client.files import FilesTransport, HttpFiles
+from kdrec.client.opening import FetchProgress, fetch, open_recording
 from kdrec.client.recording import ProofFidelity, Recording
 from kdrec.client.remote import RecordingSummary, RemoteStorage, fetch_summary
 from kdrec.client.repair import FileSource, RepairReport, open_copy, repair
@@ -12,6 +14,8 @@ __all__ = [
     "ConvertRequest",
     "FetchProgress",
     "FileSource",
+    "FilesTransport",
+    "HttpFiles",
     "HttpTransport",
     "ProofFidelity",
     "Recording",
@@ -25,5 +29,6 @@ __all__ = [
     "is_address",
     "open_copy",
     "open_recording",
+    "reach",
     "repair",
 ]

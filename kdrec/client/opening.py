@@ -7,24 +7,34 @@ from pathlib import Path
 
 import platformdirs
 
+from kdrec.client.addresses import is_address, reach
+from kdrec.client.cache import CacheRules
+from kdrec.client.offline import OfflineTransport, RememberedAddress
 from kdrec.client.recording import Recording
-from kdrec.client.remote import RecordingSummary, RemoteStorage, fetch_summary
-from kdrec.client.transport import HttpTransport, Transport
-from kdrec.errors import AlreadyExistsError, InvalidInputError
+from kdrec.client.remote import RecordingSummary, RemoteStorage
+from kdrec.errors import AlreadyExistsError, InvalidInputError, StorageError
 from kdrec.store import OWN_NAMES, Block, LocalStorage, RecordingReader, is_temporary
 
 CACHE_VARIABLE = "KDREC_CACHE"
 
 
 def open_recording(
-    uri: str | Path, *, cache: str | Path | None = None, token: str | None = None
+    uri: str | Path,
+    *,
+    cache: str | Path | None = None,
+    cache_limit: int | None = None,
+    token: str | None = None,
 ) -> Recording:
-    """Open a recording on disk or behind `kdrec serve`.
+    """Open a recording on disk, behind `kdrec serve`, on a static host or in an object store.
 
     Args:
-        uri: Folder, or `http(s)://HOST/v1/recordings/NAME`.
+        uri: Folder; `http(s)://HOST/v1/recordings/NAME`, or the address of a recording's files on
+            any host; `s3://BUCKET/NAME.zarr`, and gs:// or az:// alike.
         cache: Folder for what is fetched; by default KDREC_CACHE, else the user's cache folder.
-            Keyed by identity, so that two recordings never mix.
+            Keyed by identity, so that two recordings never mix; shared by all processes of a
+            machine, of which one fetches a file and the others wait for it. A finished recording
+            that was opened before opens without its server, as far as it was fetched.
+        cache_limit: Bytes that this recording may take there; what was used longest ago goes first.
         token: Bearer token; by default KDREC_TOKEN.
 
     Returns:
@@ -34,30 +44,29 @@ def open_recording(
         NotFoundError: None is there.
         IntegrityError: Its metadata are damaged.
         StorageError: It cannot be reached.
+        InvalidInputError: The limit is too small for what must be kept at once.
     """
     text = str(uri)
     if not is_address(text):
         path = Path(text).expanduser()
         return Recording(LocalStorage(path), where=text)
-    transport = HttpTransport(text, token=token)
-    summary = fetch_summary(transport)
-    folder = _cache_folder(cache) / _cache_key(summary)
-    storage = RemoteStorage(transport, LocalStorage(folder), header=summary.header)
-    return Recording(storage, where=text)
-
-
-def is_address(uri: str) -> bool:
-    """Whether it is an address rather than a path.
-
-    Raises:
-        InvalidInputError: It is one of a kind that cannot be opened.
-    """
-    scheme, separator, _ = uri.partition("://")
-    if not separator:
-        return False
-    if scheme not in ("http", "https"):
-        raise InvalidInputError(f"{uri}: addresses begin with http:// or https://, or give a path")
-    return True
+    root = _cache_folder(cache)
+    remembered = RememberedAddress(root, text)
+    try:
+        transport, summary = reach(text, token=token)
+    except StorageError as error:
+        known = remembered.summary()
+        if known is None:
+            raise
+        folder, summary = LocalStorage(root / _cache_key(known)), known
+        transport = OfflineTransport(remembered, folder, str(error))
+    name = _cache_key(summary)
+    rules = CacheRules(limit=cache_limit, locks=root / ".locks" / name)
+    folder = LocalStorage(root / name)
+    storage = RemoteStorage(transport, folder, header=summary.header, rules=rules)
+    recording = Recording(storage, where=text, remote=True)
+    remembered.remember(summary, storage)
+    return recording
 
 
 def _cache_folder(cache: str | Path | None) -> Path:
@@ -92,7 +101,7 @@ def fetch(
     """Copy a recording, or some of its views, to a folder; what is there already stays.
 
     Args:
-        url: `http(s)://HOST/v1/recordings/NAME`.
+        url: As for `open_recording`.
         folder: The copy: complete or partial, it opens like any recording.
         views: Whole view groups that hold these; all by default.
         token: Bearer token; by default KDREC_TOKEN.
@@ -105,8 +114,7 @@ def fetch(
         AlreadyExistsError: The folder holds something else.
     """
     _check_target(folder)
-    transport: Transport = HttpTransport(url, token=token)
-    summary = fetch_summary(transport)
+    transport, summary = reach(url, token=token)
     copy = LocalStorage(folder)
     copy.remove_unfinished()
     storage = RemoteStorage(transport, copy, header=summary.header)

@@ -3,12 +3,14 @@
 Shape letters: B batch, N points, D channels, C teacher classes.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from kdrec.augment import Array, ViewParameters, fingerprint, fingerprint_tolerance
+from kdrec.client.ahead import FetchAhead
 from kdrec.errors import ConflictError, ErrorKind, NotFoundError
 from kdrec.samples import SampleIdentity, SampleSet, align
 from kdrec.store import (
@@ -45,10 +47,12 @@ class Recording:
     Args:
         storage: Where its files come from.
         where: Its path or address.
+        remote: Whether reading has to fetch.
     """
 
-    def __init__(self, storage: ReadableStorage, *, where: str) -> None:
+    def __init__(self, storage: ReadableStorage, *, where: str, remote: bool = False) -> None:
         self._reader = RecordingReader(storage, where=where)
+        self._ahead = FetchAhead(storage, self._reader) if remote else None
         self._augmentation = self.manifest.plan.augmentation
 
     def __repr__(self) -> str:
@@ -122,6 +126,15 @@ class Recording:
         See `kdrec.store.RecordingReader.read`.
         """
         return self._reader.read(view, indices)
+
+    def fetch_ahead(self, views: Iterable[int]) -> None:
+        """Begin to fetch these views in the background, the first first; returns at once.
+
+        Nothing happens for a recording on disk. A block that cannot be had is an error of the
+        `read` that needs it.
+        """
+        if self._ahead is not None:
+            self._ahead.views(views)
 
     def replay(self, points_BND: Array, parameters: ViewParameters) -> Array:
         """The points as the teacher saw them, one call a batch.

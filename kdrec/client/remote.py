@@ -7,14 +7,17 @@ it, with or without the server. A file enters it only after its digest was check
 import json
 from collections.abc import Iterator
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from kdrec.client.cache import CacheRules, ShardCache
+from kdrec.client.process_lock import ProcessLock
 from kdrec.client.transport import Transport
 from kdrec.errors import ConflictError, IntegrityError, NotFoundError, ServiceError
 from kdrec.store import HEADER_KEY, ROOT_KEY, SEAL_KEY, FileDigest, LedgerEntry, LocalStorage, Seal
 
 _REMEDY = "the server's copy is damaged or was replaced: run `kdrec verify --bytes` there"
 _FETCH_TRIES = 2
+_DIGEST = r"^[0-9a-f]{64}$"  # it becomes the name of a folder
 
 
 class RecordingSummary(BaseModel):
@@ -27,8 +30,8 @@ class RecordingSummary(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    identity: str | None
-    header: str
+    identity: str | None = Field(pattern=_DIGEST)
+    header: str = Field(pattern=_DIGEST)
 
 
 def fetch_summary(transport: Transport) -> RecordingSummary:
@@ -41,7 +44,7 @@ def fetch_summary(transport: Transport) -> RecordingSummary:
     answer = transport.get("")
     try:
         return RecordingSummary.model_validate(json.loads(answer))
-    except (ValidationError, ValueError) as error:
+    except (ValidationError, ValueError, RecursionError) as error:
         raise ServiceError(
             "the address does not answer as a recording; give "
             "http(s)://HOST/v1/recordings/NAME as `kdrec serve` prints it"
@@ -58,11 +61,21 @@ class RemoteStorage:
         transport: Below it, `zarr/KEY` gives a file and `ledger` the list of blocks.
         folder: The partial recording.
         header: Digest that the recording's header must have.
+        rules: How the folder is shared with other processes, and how large it may become.
     """
 
-    def __init__(self, transport: Transport, folder: LocalStorage, *, header: str) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        folder: LocalStorage,
+        *,
+        header: str,
+        rules: CacheRules | None = None,
+    ) -> None:
         self._transport = transport
         self._folder = folder
+        self._cache = ShardCache(folder, rules or CacheRules())
+        self._books = ProcessLock()
         self._header = header
         self._documents: dict[str, bytes] = {}
         self._digests: dict[str, FileDigest] = {}
@@ -89,19 +102,38 @@ class RemoteStorage:
         answer = self._transport.get("ledger")
         try:
             return list(json.loads(answer)["blocks"])
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ServiceError("the server's list of blocks cannot be read; try again") from error
 
     def _read_listed(self, key: str, digest: FileDigest) -> bytes:
-        kept = self._kept(key)
-        if kept is not None and FileDigest.of(kept) == digest:
+        kept = self._kept_listed(key, digest)
+        if kept is not None:
             return kept
-        data = self._fetch_listed(key, digest)
-        if key != ROOT_KEY or self._folder.has(ROOT_KEY):
-            self._folder.write(key, data)
-            self._awaited[self._lists[key]].discard(key)
-            self._settle(self._lists[key])
-        return data
+        with self._cache.one_fetch(key):
+            kept = self._kept_listed(key, digest)  # who was first may have fetched it
+            if kept is not None:
+                return kept
+            data = self._fetch_listed(key, digest)
+            if key != ROOT_KEY or self._folder.has(ROOT_KEY):
+                self._cache.make_room(key, len(data))
+                with self._books, self._cache.contents_stay():
+                    self._folder.write(key, data)
+                    self._note_here(key)
+            return data
+
+    def _kept_listed(self, key: str, digest: FileDigest) -> bytes | None:
+        kept = self._kept(key)
+        if kept is None or FileDigest.of(kept) != digest:
+            return None
+        self._cache.note_use(key)
+        if key in self._awaited.get(self._lists[key], ()):  # another process has brought it
+            with self._books, self._cache.contents_stay():
+                self._note_here(key)
+        return kept
+
+    def _note_here(self, key: str) -> None:
+        self._awaited[self._lists[key]].discard(key)
+        self._settle(self._lists[key])
 
     def _fetch_listed(self, key: str, digest: FileDigest) -> bytes:
         for attempt in range(_FETCH_TRIES):
@@ -117,7 +149,8 @@ class RemoteStorage:
     def _read_document(self, key: str) -> bytes:
         if key not in self._documents:
             data = self._kept_document(key) or self._transport.get(f"zarr/{key}")
-            self._register(key, data)
+            with self._books:
+                self._register(key, data)
         return self._documents[key]
 
     def _kept_document(self, key: str) -> bytes | None:
@@ -166,12 +199,13 @@ class RemoteStorage:
         """
         if self._awaited[document]:
             return
-        if document != HEADER_KEY:
-            self._folder.write(document, self._documents[document])
-            return
         listed = LedgerEntry.from_bytes(
             self._documents[document], where=document, remedy=_REMEDY
         ).files
+        if document != HEADER_KEY:
+            if all(map(self._folder.has, listed)):  # none was dropped to make room
+                self._folder.write(document, self._documents[document])
+            return
         metadata = [key for key in listed if key.endswith(ROOT_KEY) and key != ROOT_KEY]
         for key in metadata:
             if not self._folder.has(key):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from kdrec.client.opening import is_address
+from kdrec.client.addresses import is_address
 from kdrec.client.transport import HttpTransport, Transport
 from kdrec.errors import (
     ConflictError,

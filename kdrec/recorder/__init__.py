@@ -7,7 +7,13 @@ from kdrec.recorder.planning import RecordRequest, make_plan, recorded_options
 from kdrec.recorder.precision import Precision
 from kdrec.recorder.probe import ProbeReport, probe_teacher
 from kdrec.recorder.recomputed import RecomputedFiles
-from kdrec.recorder.recording import RecordObserver, RecordProgress, RecordResult, record
+from kdrec.recorder.recording import (
+    FoundRecording,
+    RecordObserver,
+    RecordProgress,
+    RecordResult,
+    record,
+)
 from kdrec.recorder.score import TeacherScore, score_teacher
 from kdrec.recorder.teacher import InputLayout, Teacher, TeacherOptions, load_teacher
 from kdrec.recorder.threads import cpu_threads
@@ -16,6 +22,7 @@ from kdrec.recorder.weights import load_tensors, tensors_digest
 
 __all__ = [
     "Estimate",
+    "FoundRecording",
     "InputLayout",
     "Precision",
     "ProbeReport",

@@ -30,7 +30,7 @@ class RecordRequest:
     """What to record.
 
     Attributes:
-        out: Folder of the recording.
+        out: Folder of the recording, or its address in an object store.
         teacher: Which teacher, and how it is called.
         augmentation: Of the views.
         views: V.
@@ -49,7 +49,7 @@ class RecordRequest:
         teacher_classes: Names of the teacher's classes, None for what the teacher says.
     """
 
-    out: Path
+    out: Path | str
     teacher: TeacherOptions
     augmentation: Augmentation = field(default_factory=Augmentation)
     views: int = 1

@@ -25,15 +25,16 @@ from kdrec.store import (
     Classes,
     Correct,
     LedgerEntry,
-    LocalStorage,
+    LockHolder,
     Plan,
     ProofRecords,
+    RecordingPlace,
     RecordingReader,
     RecordingWriter,
     check_not_converted,
     check_same_plan,
     find_manifest,
-    recording_lock,
+    open_place,
 )
 
 _PENDING_BLOCKS = 2
@@ -54,6 +55,23 @@ class RecordProgress:
     new: int
 
 
+@dataclass(frozen=True, slots=True)
+class FoundRecording:
+    """What another process left, and this one goes on with.
+
+    Attributes:
+        blocks: That are committed.
+        total: Blocks of the plan.
+        unfinished: Files that a killed process left half written; they are removed.
+        took_over: Whether the lock of a silent process was taken over.
+    """
+
+    blocks: int
+    total: int
+    unfinished: tuple[str, ...]
+    took_over: bool
+
+
 class RecordObserver(Protocol):
     """Hears what happens; a progress bar, for instance."""
 
@@ -62,6 +80,9 @@ class RecordObserver(Protocol):
 
     def on_wait(self) -> None:
         """Another process records here; called every second."""
+
+    def on_found(self, found: FoundRecording) -> None:
+        """A recording that was begun lies there; it is continued."""
 
     def on_progress(self, progress: RecordProgress) -> None:
         """A batch went through the teacher."""
@@ -105,7 +126,7 @@ def record(
         StorageError: The disk refuses; what is committed stays, the same call continues.
     """
     where = str(request.out)
-    storage = LocalStorage(request.out)
+    storage = open_place(request.out)
     found = find_manifest(storage, where=where)
     with cpu_threads(request.threads or (found.plan.threads if found else None)):
         identity = identify(samples)
@@ -124,10 +145,10 @@ def record(
             observer.on_wait()
 
         refuse_another_plan()
-        with recording_lock(request.out, while_waiting=wait):
+        with storage.lock(while_waiting=wait) as holder:
             refuse_another_plan()
-            run = _Run(plan, classes, teacher, samples, storage, observer)
-            return run.to_the_end(identity)
+            run = _Run(plan, classes, teacher, samples, storage, where=where, observer=observer)
+            return run.to_the_end(identity, holder)
 
 
 def draft_plan(
@@ -170,7 +191,9 @@ class _Run:
         classes: Classes,
         teacher: Teacher,
         samples: SampleSet,
-        storage: LocalStorage,
+        storage: RecordingPlace,
+        *,
+        where: str,
         observer: RecordObserver,
     ) -> None:
         self._plan = plan
@@ -178,20 +201,28 @@ class _Run:
         self._samples = samples
         self._storage = storage
         self._observer = observer
-        self._where = str(storage.root)
+        self._where = where
         self._pass = TeacherPass.under(self._plan, teacher, samples)
         self._writer = RecordingWriter(storage, where=self._where)
         self._grid = BlockGrid.of(self._plan)
 
-    def to_the_end(self, identity: SampleIdentity) -> RecordResult:
+    def to_the_end(self, identity: SampleIdentity, holder: LockHolder) -> RecordResult:
         existing = self._writer.prepare()
-        self._storage.remove_unfinished()
+        unfinished = self._storage.remove_unfinished()
+        committed = {} if existing is None else self._writer.committed()
+        if existing is not None or unfinished or holder.took_over:
+            found = FoundRecording(
+                blocks=len(committed),
+                total=len(self._grid),
+                unfinished=tuple(unfinished),
+                took_over=holder.took_over,
+            )
+            self._observer.on_found(found)
         if existing is None:
             self._begin(identity)
         else:
             self._writer.resume(existing)
         proof = RecordingReader(self._storage, where=self._where).proof()
-        committed = self._writer.committed()
         missing = [block for block in self._grid if block.name not in committed]
         if missing and existing is not None:
             check_proof_again(self._plan, proof, self._pass)

@@ -18,6 +18,8 @@ from kdrec.store.fidelity import (
     WorstRecord,
     measure_fidelity,
 )
+from kdrec.store.keys import block_of_entry, block_of_shard
+from kdrec.store.lease import LeaseTimes
 from kdrec.store.ledger import (
     HEADER_KEY,
     SEAL_KEY,
@@ -26,7 +28,7 @@ from kdrec.store.ledger import (
     LedgerEntry,
     Seal,
 )
-from kdrec.store.lock import recording_lock
+from kdrec.store.lock import LockHolder, recording_lock
 from kdrec.store.manifest import (
     FORMAT_VERSION,
     Bound,
@@ -38,6 +40,8 @@ from kdrec.store.manifest import (
     parse_group,
 )
 from kdrec.store.memory import MemoryStorage
+from kdrec.store.object_storage import OBJECT_SCHEMES, ObjectStorage, is_object_address
+from kdrec.store.places import open_place
 from kdrec.store.plan import (
     Block,
     BlockGrid,
@@ -51,7 +55,14 @@ from kdrec.store.proof_choice import choose_proof
 from kdrec.store.reader import RecordingReader
 from kdrec.store.score import CorrectCounts, accuracy, count_correct
 from kdrec.store.sparse import SparseLogits
-from kdrec.store.storage import LocalStorage, ReadableStorage, Storage, is_temporary
+from kdrec.store.storage import (
+    LocalStorage,
+    ReadableStorage,
+    RecordingPlace,
+    Storage,
+    check_key,
+    is_temporary,
+)
 from kdrec.store.stored_proof import (
     CONFIDENCE,
     StoredProof,
@@ -76,6 +87,7 @@ __all__ = [
     "FORMAT_VERSION",
     "HEADER_KEY",
     "MOST_COMPACT_CLASSES",
+    "OBJECT_SCHEMES",
     "OWN_NAMES",
     "ROOT_KEY",
     "SEAL_KEY",
@@ -95,15 +107,19 @@ __all__ = [
     "EncodingPlan",
     "Fidelity",
     "FileDigest",
+    "LeaseTimes",
     "LedgerEntry",
     "LocalStorage",
+    "LockHolder",
     "Manifest",
     "MemoryStorage",
+    "ObjectStorage",
     "Origin",
     "ParameterColumn",
     "Plan",
     "ProofRecords",
     "ReadableStorage",
+    "RecordingPlace",
     "RecordingReader",
     "RecordingWriter",
     "SampleContents",
@@ -116,6 +132,9 @@ __all__ = [
     "WorstRecord",
     "accuracy",
     "beyond_bound",
+    "block_of_entry",
+    "block_of_shard",
+    "check_key",
     "check_not_converted",
     "check_same_plan",
     "choose_proof",
@@ -124,8 +143,10 @@ __all__ = [
     "default_block_samples",
     "find_encoding",
     "find_manifest",
+    "is_object_address",
     "is_temporary",
     "measure_fidelity",
+    "open_place",
     "parameter_columns",
     "parse_group",
     "plan_encoding",

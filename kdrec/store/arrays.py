@@ -4,7 +4,6 @@ Bytes reach a disk only through `Storage` and leave it only after their digest w
 itself never touches a file here: it would read a missing chunk as the fill value, silently.
 """
 
-import json
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -228,12 +227,6 @@ def fixed_width_text(names: Iterable[str]) -> npt.NDArray[np.uint8]:
     width = max(1, max(map(len, encoded), default=1))
     rows = b"".join(name.ljust(width, b"\0") for name in encoded)
     return np.frombuffer(rows, dtype=np.uint8).reshape(len(encoded), width)
-
-
-def array_width(metadata: bytes) -> tuple[str, int]:
-    """Type and length of the last axis, from the `zarr.json` of an array."""
-    found = json.loads(metadata)
-    return str(found["data_type"]), int(found["shape"][-1])
 
 
 def text_of_fixed_width(rows: npt.NDArray[np.uint8]) -> tuple[str, ...]:

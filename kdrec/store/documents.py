@@ -47,9 +47,10 @@ def open_document(data: bytes, *, where: str, remedy: str) -> Any:
     try:
         document = json.loads(data)
         body, digest = document["body"], document["sha256"]
-    except (ValueError, KeyError, TypeError) as error:
+        intact = digest == body_digest(body) and data == seal_document(body)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise IntegrityError(f"{where} is damaged: {error}; {remedy}") from error
-    if digest != body_digest(body) or data != seal_document(body):
+    if not intact:
         raise IntegrityError(
             f"{where} is damaged: it does not match the digest {str(digest)[:12]}.. in it; {remedy}"
         )

@@ -2,17 +2,30 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from kdrec.errors import InvalidInputError
+from kdrec.errors import InvalidInputError, StorageError
 
 _POLL_SECONDS = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class LockHolder:
+    """Who holds a recording for writing.
+
+    Attributes:
+        took_over: Whether the lock was that of a process which stopped without giving it back. A
+            local lock dies with its process, so this is known of object stores only.
+    """
+
+    took_over: bool = False
+
+
 @contextmanager
-def recording_lock(path: Path, *, while_waiting: Callable[[], None]) -> Iterator[None]:
+def recording_lock(path: Path, *, while_waiting: Callable[[], None]) -> Iterator[LockHolder]:
     """Hold the recording at `path` for writing.
 
     Args:
@@ -21,6 +34,7 @@ def recording_lock(path: Path, *, while_waiting: Callable[[], None]) -> Iterator
 
     Raises:
         InvalidInputError: There is a file in its place, or above it.
+        StorageError: The folder cannot be written.
     """
     path = path.resolve()  # one lock, by whatever name the folder is called
     if path.is_file():
@@ -36,7 +50,12 @@ def recording_lock(path: Path, *, while_waiting: Callable[[], None]) -> Iterator
             break
         except Timeout:
             while_waiting()
+        except OSError as error:
+            raise StorageError(
+                f"{path.parent} takes no lock: {error.strerror or error}; it must be a folder that "
+                "can be written"
+            ) from error
     try:
-        yield
+        yield LockHolder()
     finally:
         lock.release()

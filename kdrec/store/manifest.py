@@ -134,7 +134,7 @@ def parse_group(data: bytes, *, where: str) -> Manifest:
     try:
         attributes: Any = json.loads(data)["attributes"]
         found = attributes.get("kdrec")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise IntegrityError(f"{where}/zarr.json is damaged: {error}; fetch it again") from error
     if not isinstance(found, dict) or found.get("format") != "kdrec":
         raise InvalidInputError(f"{where} is a Zarr group, but no recording of kdrec")

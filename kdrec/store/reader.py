@@ -7,11 +7,8 @@ damaged raises: no path returns a fill value.
 Shape letters: B batch, G views of a group, S samples, P parameters, C classes.
 """
 
-import tempfile
 import threading
-from collections import OrderedDict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -20,29 +17,29 @@ import numpy.typing as npt
 
 from kdrec.augment import ViewParameters
 from kdrec.errors import IncompleteError, IntegrityError, InvalidInputError, NotFoundError
-from kdrec.store.arrays import AnyArray, array_width, decode_files, text_of_fixed_width
+from kdrec.store.array_layout import (
+    ArrayLayout,
+    check_dimensions,
+    expected_dimensions,
+    read_layout,
+)
+from kdrec.store.arrays import AnyArray, decode_files, text_of_fixed_width
 from kdrec.store.contents import ProofRecords
+from kdrec.store.decoded_groups import DecodedGroup, DecodedGroups, in_memory
 from kdrec.store.encodings import Encoding, TopK, find_encoding
+from kdrec.store.keys import block_of_entry
 from kdrec.store.ledger import HEADER_KEY, SEAL_KEY, Correct, FileDigest, LedgerEntry, Seal
 from kdrec.store.manifest import Bound, Manifest, parse_group
 from kdrec.store.plan import Block, BlockGrid
 from kdrec.store.sparse import SparseLogits
 from kdrec.store.storage import ReadableStorage
+from kdrec.store.stored_chunks import check_file
 from kdrec.store.writer import ROOT_KEY
 
 DEFAULT_MEMORY = 2 * 2**30
-
-
-@dataclass(slots=True)
-class _DecodedGroup:
-    """The records of a view group, as far as they were asked for, by array: (G, S, width) each."""
-
-    arrays: dict[str, AnyArray]
-    parts: set[int] = field(default_factory=set)
-
-    @property
-    def num_bytes(self) -> int:
-        return sum(array.nbytes for array in self.arrays.values())
+MOST_BLOCKS = 2**24
+"""More than a hundred terabytes in blocks of the size that kdrec derives."""
+MOST_CLASSES = 2**31
 
 
 class RecordingReader:
@@ -71,12 +68,13 @@ class RecordingReader:
         )
         self.manifest, self.header = self._open_header()
         self.grid = BlockGrid.of(self.manifest.plan)
+        self._check_plan()
         self._seal = self._find_seal()
         self._numbers_S: npt.NDArray[np.int64] | None = None
         self._reset()
 
     def _reset(self) -> None:
-        self._groups: OrderedDict[int, _DecodedGroup] = OrderedDict()
+        self._groups = DecodedGroups(self._memory)
         self._entries: dict[str, LedgerEntry] = {}
         self._lock = threading.Lock()
 
@@ -110,6 +108,27 @@ class RecordingReader:
         header.files[ROOT_KEY].check(root, where=where, remedy=self.remedy)
         return parse_group(root, where=self._where)
 
+    def _check_plan(self) -> None:
+        """A plan from anywhere may have more of something than anyone can go through."""
+        blocks = self.grid.num_groups * self.grid.num_parts  # len() cannot say every number
+        if blocks > MOST_BLOCKS:
+            raise IntegrityError(
+                f"{self._where} would have {blocks} blocks, allowed are {MOST_BLOCKS}; do not "
+                "trust where it is from"
+            )
+        columns = self.manifest.classes.num_teacher
+        if columns > MOST_CLASSES:
+            raise IntegrityError(
+                f"{self._where} would have {columns} classes, allowed are {MOST_CLASSES}; do not "
+                "trust where it is from"
+            )
+        wrong = [c for c in self.manifest.plan.class_map or () if not 0 <= c < columns]
+        if wrong:
+            raise IntegrityError(
+                f"{self._where} maps a class to column {wrong[0]} of {columns}; do not trust where "
+                "it is from"
+            )
+
     def _find_seal(self) -> Seal | None:
         try:
             data = self._storage.read(SEAL_KEY)
@@ -142,8 +161,9 @@ class RecordingReader:
 
     def committed(self) -> list[Block]:
         """The blocks that are here, in order."""
-        present = set(self._storage.keys("ledger/"))
-        return [block for block in self.grid if block.ledger_key in present]
+        found = (block_of_entry(self.grid, key) for key in self._storage.keys("ledger/"))
+        blocks = (block for block in found if block is not None)
+        return sorted(blocks, key=lambda block: (block.group, block.part))
 
     def correct(self) -> Correct:
         """The teacher's score over the blocks that are here; no records without labels."""
@@ -261,7 +281,7 @@ class RecordingReader:
                 "give one view, or one for each sample"
             )
         stored = {
-            name: np.empty((len(samples_B), width), dtype=dtype)
+            name: in_memory((len(samples_B), width), dtype)
             for name, (dtype, width) in self._widths.items()
         }
         groups_B = views_B // self.grid.group
@@ -308,38 +328,23 @@ class RecordingReader:
         return plan.augmentation.draw(plan.seed, views=views, samples_B=samples)
 
     def _sample_numbers(self, indices: npt.ArrayLike | slice | None) -> npt.NDArray[np.int64]:
-        everything = np.arange(self.grid.samples, dtype=np.int64)
         if indices is None or isinstance(indices, slice):
+            everything = np.arange(self.grid.samples, dtype=np.int64)
             return everything if indices is None else everything[indices]
         return _whole_numbers("sample", indices, self.grid.samples)
 
-    def _decoded(self, group: int, parts: Iterable[int]) -> _DecodedGroup:
+    def _decoded(self, group: int, parts: Iterable[int]) -> DecodedGroup:
         with self._lock:
-            if group not in self._groups:
-                self._groups[group] = self._make_room(group)
-            self._groups.move_to_end(group)
-            decoded = self._groups[group]
+            decoded = self._groups.find(group) or self._groups.add(
+                group, (len(self.grid.block(group, 0).views), self.grid.samples), self._widths
+            )
             for part in parts:
                 if part not in decoded.parts:
                     self._decode_block(self.grid.block(group, part), decoded)
                     decoded.parts.add(part)
             return decoded
 
-    def _make_room(self, group: int) -> _DecodedGroup:
-        shape = len(self.grid.block(group, 0).views), self.grid.samples
-        widths = self._widths
-        record_bytes = sum(np.dtype(dtype).itemsize * width for dtype, width in widths.values())
-        needed = shape[0] * shape[1] * record_bytes
-        while (
-            self._groups and needed + sum(g.num_bytes for g in self._groups.values()) > self._memory
-        ):
-            self._groups.popitem(last=False)
-        make = _mapped if needed > self._memory else np.empty
-        return _DecodedGroup(
-            {name: make((*shape, width), dtype) for name, (dtype, width) in widths.items()}
-        )
-
-    def _decode_block(self, block: Block, decoded: _DecodedGroup) -> None:
+    def _decode_block(self, block: Block, decoded: DecodedGroup) -> None:
         rows = slice(block.samples.start, block.samples.stop)
         for name, array_GSW in decoded.arrays.items():
             array_GSW[:, rows] = self._decode_shard(name, block)
@@ -362,10 +367,8 @@ class RecordingReader:
         key = f"{name}/{ROOT_KEY}"
         if key not in self.header.files:
             raise IntegrityError(f"{self._where}/{HEADER_KEY} lists no {key}; {self.remedy}")
-        try:
-            return array_width(self._checked(key, self.header.files))
-        except (ValueError, KeyError, TypeError, IndexError) as error:
-            raise IntegrityError(f"{self._where}/{key} is damaged; {self.remedy}") from error
+        layout = self._layout(name, self._checked(key, self.header.files))
+        return layout.dtype, layout.shape[-1]
 
     def _decode_shard(self, array: str, block: Block) -> AnyArray:
         key = block.shard_key(array)
@@ -373,12 +376,11 @@ class RecordingReader:
         where = f"{block} of {self._where}: {key}"
         if key not in digests:
             raise IntegrityError(f"{where} is not listed in its ledger entry; {self.remedy}")
+        metadata = self._checked(f"{array}/{ROOT_KEY}", self.header.files)
+        files = {key.removeprefix(f"{array}/"): self._checked(key, digests, where=where)}
+        self._check_decodable(array, metadata, files, where=where)
         values = decode_files(
-            self._checked(f"{array}/{ROOT_KEY}", self.header.files),
-            {key.removeprefix(f"{array}/"): self._checked(key, digests, where=where)},
-            (block.views, block.samples),
-            where=where,
-            remedy=self.remedy,
+            metadata, files, (block.views, block.samples), where=where, remedy=self.remedy
         )
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             raise IntegrityError(f"{where} lacks a chunk or holds NaN; {self.remedy}")
@@ -410,22 +412,55 @@ class RecordingReader:
             raise NotFoundError(f"{self._where} keeps no {name}")
         keys = [key for key in self.header.files if key.startswith(f"{name}/")]
         files = {k.removeprefix(f"{name}/"): self._checked(k, self.header.files) for k in keys}
-        metadata = files.pop(ROOT_KEY)
-        return decode_files(metadata, files, where=f"{self._where}/{name}", remedy=self.remedy)
+        metadata, where = files.pop(ROOT_KEY), f"{self._where}/{name}"
+        self._check_decodable(name, metadata, files, where=where)
+        return decode_files(metadata, files, where=where, remedy=self.remedy)
+
+    def _check_decodable(
+        self, array: str, metadata: bytes, files: Mapping[str, bytes], *, where: str
+    ) -> None:
+        """Before Zarr sees them: what is decoded has the manifest's shape and no more bytes."""
+        layout = self._layout(array, metadata)
+        for key, data in files.items():
+            file = where if where.endswith(key) else f"{where}/{key}"
+            check_file(data, layout, where=file, remedy=self.remedy)
+
+    def _layout(self, array: str, metadata: bytes) -> ArrayLayout:
+        where = f"{self._where}/{array}"
+        layout = read_layout(metadata, where=where, remedy=self.remedy)
+        wanted = expected_dimensions(array, self.manifest)
+        if wanted is not None:
+            check_dimensions(layout, wanted, where=where, remedy=self.remedy)
+        return layout
 
     def sample_names(self) -> tuple[str, ...] | None:
         """Names of the samples, None where the data had none."""
         name = "samples/name"
-        return text_of_fixed_width(self.array(name)) if self.has_array(name) else None
+        if not self.has_array(name):
+            return None
+        try:
+            return text_of_fixed_width(self.array(name))
+        except UnicodeDecodeError as error:
+            raise IntegrityError(f"{self._where}/{name} is no text; {self.remedy}") from error
 
     def proof(self) -> ProofRecords:
-        """The proof records."""
-        return ProofRecords(
+        """The proof records.
+
+        Raises:
+            IntegrityError: They are damaged, or of records that the plan does not have.
+        """
+        proof = ProofRecords(
             views_M=self.array("proof/view"),
             samples_M=self.array("proof/sample"),
             logits_MC=self.array("proof/logits"),
             fingerprints_MF=self.array("proof/fingerprint"),
         )
+        numbers = (proof.views_M, self.grid.views), (proof.samples_M, self.grid.samples)
+        if any(((values < 0) | (values >= count)).any() for values, count in numbers):
+            raise IntegrityError(
+                f"{self._where}/proof is of records that the plan does not have; {self.remedy}"
+            )
+        return proof
 
 
 def _whole_numbers(noun: str, values: npt.ArrayLike, count: int) -> npt.NDArray[np.int64]:
@@ -439,10 +474,3 @@ def _whole_numbers(noun: str, values: npt.ArrayLike, count: int) -> npt.NDArray[
     if wrong.size:
         raise InvalidInputError(f"{noun} must be from 0 to {count - 1}, got {wrong[0]}")
     return numbers.astype(np.int64)
-
-
-def _mapped(shape: tuple[int, ...], dtype: str) -> AnyArray:
-    if 0 in shape:
-        return np.empty(shape, dtype)
-    with tempfile.TemporaryFile(prefix="kdrec-") as file:  # the mapping outlives the name
-        return np.memmap(file, dtype=dtype, mode="w+", shape=shape)

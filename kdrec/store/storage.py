@@ -1,4 +1,4 @@
-"""Where the files of a recording lie: a seam of four calls, and the local disk behind it.
+"""Where the files of a recording lie: a seam of few calls, and the local disk behind it.
 
 Keys are relative POSIX paths, as Zarr has them. A write is atomic (temporary file, then rename) and
 durable (file and folder are flushed) before it returns: what a ledger entry lists is on the disk.
@@ -7,13 +7,15 @@ durable (file and folder are flushed) before it returns: what a ledger entry lis
 import errno
 import os
 import re
+import stat
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
 from kdrec.errors import IntegrityError, NotFoundError, StorageError
+from kdrec.store.lock import LockHolder, recording_lock
 
 _TEMPORARY = ".tmp"
 _TEMPORARY_NAME = re.compile(r"\..+\.\d+-\d+\.tmp")
@@ -51,6 +53,32 @@ class Storage(ReadableStorage, Protocol):
         """Remove the file; no error where there is none."""
 
 
+class RecordingPlace(Storage, Protocol):
+    """Files that one recorder at a time may write."""
+
+    def lock(self, *, while_waiting: Callable[[], None]) -> AbstractContextManager[LockHolder]:
+        """Hold the recording for writing; see `kdrec.store.recording_lock`."""
+
+    def remove_unfinished(self) -> list[str]:
+        """Remove what a killed process left half written; call it holding the lock.
+
+        Returns:
+            Keys of what was removed.
+        """
+
+
+def check_key(key: str) -> None:
+    """Whether it is a key of a recording.
+
+    Raises:
+        IntegrityError: It would lead out of the recording; a list of files that names it is not
+            one of kdrec's.
+    """
+    parts = key.split("/")
+    if "\\" in key or "\0" in key or any(part in ("", ".", "..") for part in parts):
+        raise IntegrityError(f"{key!r} is no key of a recording; do not trust where it is from")
+
+
 class LocalStorage:
     """A folder on a local or shared disk.
 
@@ -68,9 +96,7 @@ class LocalStorage:
             IntegrityError: The key would lead out of the folder; a list of files that names it is
                 not one of kdrec's.
         """
-        parts = key.split("/")
-        if "\\" in key or "\0" in key or any(part in ("", ".", "..") for part in parts):
-            raise IntegrityError(f"{key!r} is no key of a recording; do not trust where it is from")
+        check_key(key)
         return self.root / key
 
     def has(self, key: str) -> bool:
@@ -79,11 +105,15 @@ class LocalStorage:
 
     def read(self, key: str) -> bytes:
         path = self.path(key)
+        self._check_contained(path)
         with _translated(path):
+            if not stat.S_ISREG(path.stat().st_mode):  # reading a pipe would wait for ever
+                raise StorageError(f"{path} is no file; look at where the recording is from")
             return path.read_bytes()
 
     def write(self, key: str, data: bytes) -> None:
         path = self.path(key)
+        self._check_contained(path.parent)  # a link in its own place is replaced, not followed
         temporary = path.with_name(
             f".{path.name}.{os.getpid()}-{threading.get_ident()}{_TEMPORARY}"
         )
@@ -100,13 +130,26 @@ class LocalStorage:
                 raise
             _flush_folders(path.parent, self.root)
 
+    def _check_contained(self, path: Path) -> None:
+        """Whether no link leads out of the folder.
+
+        Raises:
+            IntegrityError: One does: an archive may have brought it.
+        """
+        if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(self.root)):
+            raise IntegrityError(
+                f"{path} leads out of {self.root} by a link; put a copy in the place of the link"
+            )
+
     def size(self, key: str) -> int:
         path = self.path(key)
+        self._check_contained(path)
         with _translated(path):
             return path.stat().st_size
 
     def delete(self, key: str) -> None:
         path = self.path(key)
+        self._check_contained(path.parent)
         with _translated(path):
             path.unlink(missing_ok=True)
 
@@ -120,12 +163,15 @@ class LocalStorage:
             ]
         yield from sorted(found)
 
-    def remove_unfinished(self) -> None:
-        """Remove the temporary files that a killed process left; call it holding the lock."""
+    def lock(self, *, while_waiting: Callable[[], None]) -> AbstractContextManager[LockHolder]:
+        return recording_lock(self.root, while_waiting=while_waiting)
+
+    def remove_unfinished(self) -> list[str]:
         with _translated(self.root):
-            for path in self.root.rglob(f".*{_TEMPORARY}"):
-                if is_temporary(path.name):
-                    path.unlink(missing_ok=True)
+            found = [p for p in self.root.rglob(f".*{_TEMPORARY}") if is_temporary(p.name)]
+            for path in found:
+                path.unlink(missing_ok=True)
+        return sorted(path.relative_to(self.root).as_posix() for path in found)
 
 
 def is_temporary(name: str) -> bool:

@@ -218,7 +218,9 @@ class RecordingWriter:
             InvalidInputError: The encoding cannot keep a logit within its bound.
             StorageError: The disk refuses; nothing of the block is committed.
             ConflictError: The recording is sealed, and these are other bytes than it had.
+            IntegrityError: The recording was removed meanwhile.
         """
+        self._check_still_there()
         if not np.isfinite(logits_GSC).all():
             raise InvalidInputError(f"{block}: its logits must be finite, got NaN or infinity")
         files = self._encode_logits(block, logits_GSC)
@@ -279,6 +281,16 @@ class RecordingWriter:
         seal = Seal(files=files)
         self._storage.write(SEAL_KEY, seal.to_bytes())
         return seal
+
+    def _check_still_there(self) -> None:
+        """Blocks written where nothing is any more would be a recording of nothing."""
+        try:
+            self._storage.size(ROOT_KEY)
+        except NotFoundError as error:
+            raise IntegrityError(
+                f"{self._where} was removed while it was recorded; run the same kdrec record again "
+                "to begin anew"
+            ) from error
 
     def _find_seal(self) -> Seal | None:
         try:

@@ -96,12 +96,16 @@ class RecordedViews(Dataset[RecordedSample | RecordedBatch]):
     def set_epoch(self, epoch: int) -> None:
         """Give view `epoch` mod V from now on, in this process and in its loaders' workers.
 
+        Of a remote recording, this view and the next are fetched in the background.
+
         Raises:
             InvalidInputError: It is negative.
         """
         if epoch < 0:
             raise InvalidInputError(f"epoch must be from 0 on, got {epoch}")
         self._epoch.fill_(epoch)
+        views = self._recording.num_views
+        self._recording.fetch_ahead(dict.fromkeys((epoch % views, (epoch + 1) % views)))
 
     def batch(self, indices: npt.ArrayLike) -> RecordedBatch:
         """Some samples of the view in this order: one read, one replay.

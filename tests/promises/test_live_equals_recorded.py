@@ -24,6 +24,7 @@ VIEWS, EPOCHS = 3, 4
 class Silent:
     def on_probe(self, report: object, score: object) -> None: ...
     def on_wait(self) -> None: ...
+    def on_found(self, found: object) -> None: ...
     def on_progress(self, progress: object) -> None: ...
 
 
@@ -103,7 +104,7 @@ def path(tmp_path: Path, teacher: Teacher, samples: SampleSet) -> Path:
         threads=1,
     )
     record(request, teacher, samples, Silent())
-    return request.out
+    return tmp_path / "r.zarr"
 
 
 def test_losses_and_weights_are_those_of_a_live_teacher(

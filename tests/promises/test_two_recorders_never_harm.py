@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from kdrec.store import LocalStorage, RecordingReader, verify_bytes
-from tests.programs import kdrec, options, start
+from tests.programs import contents, kdrec, options, start
 
 
 def test_two_recorders_of_one_plan_share_and_of_two_plans_the_second_is_refused(
@@ -36,3 +36,31 @@ def test_two_recorders_of_one_plan_share_and_of_two_plans_the_second_is_refused(
     storage = LocalStorage(path)
     *_, report = verify_bytes(RecordingReader(storage, where="r.zarr"), storage)
     assert (report.damaged, report.absent, report.unlisted) == ([], [], [])
+
+
+def test_what_a_dead_recorder_left_is_taken_over_and_said_so(
+    tmp_path: Path, teachers: Path
+) -> None:
+    path = tmp_path / "r.zarr"
+    quick = options(
+        {
+            "teacher": f"{teachers}:PointsLast",
+            "data": "shapes",
+            "data-arg": ["count=8", "num_points=8"],
+            "views": 2,
+            "group": 1,
+            "batch-size": 8,
+            "augment": "scale=0.9:1.1",
+            "threads": 1,
+        }
+    )
+    assert kdrec("record", path, *quick).code == 0
+    whole = contents(path)
+    for key in ("seal.json", "ledger/g00001-p00000.json", "logits/c/1/0/0"):
+        (path / key).unlink()
+    (path / "logits/c/1/0/.0.4711-140000000000.tmp").write_bytes(b"half of a shard")
+    again = kdrec("record", path, *quick)
+    assert again.code == 0, again.err
+    assert "removed 1 half-written files of a recorder that was killed" in again.err
+    assert "continuing: 1 of 2 blocks are there" in again.err
+    assert contents(path) == whole

@@ -47,9 +47,9 @@ def ask(request: RecordRequest, *, records: int = 96) -> Estimate:
 def test_the_bytes_are_those_of_the_recording(request_toy: RecordRequest, encoding: str) -> None:
     request = replace(request_toy, encoding=encoding)
     found = ask(request)
-    assert not request.out.exists()
+    assert not Path(request.out).exists()
     record(request, load_teacher(request.teacher), toy_samples(), Silent())
-    recorded = contents(request.out)
+    recorded = contents(Path(request.out))
     assert found.num_bytes == pytest.approx(sum(map(len, recorded.values())), rel=0.2)
     for array, expected in (
         ("logits/c/", found.trial.logit_bytes),
@@ -90,7 +90,7 @@ def test_more_records_than_there_are_and_a_single_one_are_tried(request_toy: Rec
 def test_what_cannot_be_recorded_has_no_estimate(request_toy: RecordRequest) -> None:
     with pytest.raises(InvalidInputError, match="no encoding 'zip'"):
         ask(replace(request_toy, encoding="zip"))
-    noisy = request_toy.out.with_name("noisy.py")
+    noisy = Path(request_toy.out).with_name("noisy.py")
     source = SOURCE.replace("self.sharpen * self.head(features)", "torch.rand(len(points), 12)")
     noisy.write_text(source)
     with pytest.raises(InvalidInputError, match="random in eval mode"):

@@ -2,7 +2,7 @@
 
 import re
 
-from kdrec.store import Block, BlockGrid
+from kdrec.store.plan import Block, BlockGrid
 
 _LEDGER_KEY = re.compile(r"ledger/g([0-9]{5,9})-p([0-9]{5,9})\.json")
 _SHARD_KEY = re.compile(r"([a-z_]+)/c/([0-9]{1,9})/([0-9]{1,9})/0")

@@ -1,0 +1,57 @@
+"""What an address leads to: the service, or the files of a recording on any host or in a bucket."""
+
+from kdrec.client.files import FilesTransport, HttpFiles
+from kdrec.client.remote import RecordingSummary, fetch_summary
+from kdrec.client.transport import HttpTransport, Transport
+from kdrec.errors import InvalidInputError, KdrecError, NotFoundError, ServiceError
+from kdrec.store import OBJECT_SCHEMES, ObjectStorage, is_object_address
+
+_SCHEMES = ("http", "https", *OBJECT_SCHEMES)
+
+
+def is_address(uri: str) -> bool:
+    """Whether it is an address rather than a path.
+
+    Raises:
+        InvalidInputError: It is one of a kind that cannot be opened.
+    """
+    scheme, separator, _ = uri.partition("://")
+    if not separator:
+        return False
+    if scheme not in _SCHEMES:
+        allowed = ", ".join(f"{name}://" for name in _SCHEMES)
+        raise InvalidInputError(f"{uri}: addresses begin with {allowed}; or give a path")
+    return True
+
+
+def reach(uri: str, *, token: str | None) -> tuple[Transport, RecordingSummary]:
+    """A transport for an address, and which recording is there.
+
+    Args:
+        uri: See `kdrec.open_recording`.
+        token: Bearer token, for the service or a static host.
+
+    Raises:
+        NotFoundError: No recording is there.
+        IntegrityError: Its metadata are damaged.
+        StorageError: It cannot be reached.
+    """
+    if is_object_address(uri):
+        files: Transport = FilesTransport(ObjectStorage(uri), where=uri)
+        return files, fetch_summary(files)
+    service = HttpTransport(uri, token=token)
+    try:
+        return service, fetch_summary(service)
+    except (NotFoundError, ServiceError) as error:
+        return _reach_static(service, uri, otherwise=error)
+
+
+def _reach_static(
+    transport: HttpTransport, uri: str, *, otherwise: KdrecError
+) -> tuple[Transport, RecordingSummary]:
+    """Whether a host that is no service has the files; the service's own words if not."""
+    try:
+        files = FilesTransport(HttpFiles(transport), where=uri)
+    except (NotFoundError, ServiceError):
+        raise otherwise from None
+    return files, fetch_summary(files)

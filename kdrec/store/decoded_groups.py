@@ -1,0 +1,111 @@
+"""View groups as they are decoded, the least recently used dropped under a limit.
+
+Shape letters: G views of a group, S samples.
+"""
+
+import math
+import tempfile
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kdrec.errors import StorageError
+
+
+@dataclass(slots=True)
+class DecodedGroup:
+    """The records of a view group, as far as they were asked for.
+
+    Attributes:
+        arrays: By name, (G, S, width) each.
+        parts: Numbers of the sample ranges that are decoded.
+    """
+
+    arrays: dict[str, npt.NDArray[Any]]
+    parts: set[int] = field(default_factory=set)
+
+    @property
+    def num_bytes(self) -> int:
+        """In memory, or in a temporary file."""
+        return sum(array.nbytes for array in self.arrays.values())
+
+
+class DecodedGroups:
+    """Some view groups of one recording.
+
+    Args:
+        memory: Bytes of all of them together; one that is larger goes to a temporary memory-mapped
+            file.
+    """
+
+    def __init__(self, memory: int) -> None:
+        self._memory = memory
+        self._groups: OrderedDict[int, DecodedGroup] = OrderedDict()
+
+    def find(self, group: int) -> DecodedGroup | None:
+        """The group if it is here; it counts as used now."""
+        if group in self._groups:
+            self._groups.move_to_end(group)
+        return self._groups.get(group)
+
+    def add(
+        self, group: int, shape: tuple[int, int], widths: Mapping[str, tuple[str, int]]
+    ) -> DecodedGroup:
+        """Room for a group, made by dropping others.
+
+        Args:
+            group: Its number.
+            shape: Its views and samples.
+            widths: Type and width of each array.
+
+        Raises:
+            StorageError: There is neither memory nor disk for it.
+        """
+        record = sum(np.dtype(dtype).itemsize * width for dtype, width in widths.values())
+        needed = math.prod(shape) * record
+        while self._groups and needed + self._num_bytes() > self._memory:
+            self._groups.popitem(last=False)
+        make = _mapped if needed > self._memory else in_memory
+        arrays = {name: make((*shape, width), dtype) for name, (dtype, width) in widths.items()}
+        self._groups[group] = DecodedGroup(arrays)
+        return self._groups[group]
+
+    def _num_bytes(self) -> int:
+        return sum(group.num_bytes for group in self._groups.values())
+
+
+def in_memory(shape: tuple[int, ...], dtype: str) -> npt.NDArray[Any]:
+    """Room for values.
+
+    Raises:
+        StorageError: There is none.
+    """
+    with _affordable(shape, dtype):
+        return np.empty(shape, dtype)
+
+
+def _mapped(shape: tuple[int, ...], dtype: str) -> npt.NDArray[Any]:
+    if 0 in shape:
+        return in_memory(shape, dtype)
+    with (
+        _affordable(shape, dtype),
+        tempfile.TemporaryFile(prefix="kdrec-") as file,  # the mapping outlives the name
+    ):
+        return np.memmap(file, dtype=dtype, mode="w+", shape=shape)
+
+
+@contextmanager
+def _affordable(shape: tuple[int, ...], dtype: str) -> Iterator[None]:
+    try:
+        yield
+    except (MemoryError, OSError, OverflowError, ValueError) as error:
+        raise StorageError(
+            f"records of shape {shape} need {np.dtype(dtype).itemsize * math.prod(shape)} bytes of "
+            f"memory or temporary files, which cannot be had ({error}); read fewer at once, or "
+            "make room"
+        ) from error

@@ -1,0 +1,38 @@
+"""A path or an address to the storage behind it."""
+
+import os
+from pathlib import Path
+
+from kdrec.errors import InvalidInputError
+from kdrec.store.lease import LEASE_SECONDS, LeaseTimes
+from kdrec.store.object_storage import ObjectStorage, is_object_address
+from kdrec.store.storage import LocalStorage, RecordingPlace
+
+LEASE_VARIABLE = "KDREC_LEASE_SECONDS"
+_MOST_LEASE_SECONDS = 3600
+
+
+def open_place(where: str | Path) -> RecordingPlace:
+    """Where a recording can be written.
+
+    Args:
+        where: A folder, or an address of an object store such as `s3://BUCKET/NAME.zarr`.
+
+    Raises:
+        InvalidInputError: The address is none, or the environment lacks what the store needs.
+    """
+    if is_object_address(str(where)):
+        return ObjectStorage(str(where), times=_lease_times(os.environ.get(LEASE_VARIABLE)))
+    return LocalStorage(Path(where).expanduser())
+
+
+def _lease_times(text: str | None) -> LeaseTimes:
+    try:
+        seconds = LEASE_SECONDS if text is None else float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 1 <= seconds <= _MOST_LEASE_SECONDS:
+        raise InvalidInputError(
+            f"{LEASE_VARIABLE} must be seconds from 1 to {_MOST_LEASE_SECONDS}, got {text!r}"
+        )
+    return LeaseTimes(seconds=seconds)

@@ -6,13 +6,23 @@ The web framework is loaded with the first use of `create_app` or `serve`, not b
 from typing import TYPE_CHECKING, Any
 
 from kdrec.api.settings import ServiceSettings
+from kdrec.api.token_file import TokenFile
+from kdrec.api.tokens import TOKEN_BYTES, TokenEntry, make_token
 from kdrec.errors import ErrorKind, InvalidInputError
 
 if TYPE_CHECKING:
     from kdrec.api.app import create_app
     from kdrec.api.server import serve
 
-__all__ = ["ServiceSettings", "create_app", "serve"]
+__all__ = [
+    "TOKEN_BYTES",
+    "ServiceSettings",
+    "TokenEntry",
+    "TokenFile",
+    "create_app",
+    "make_token",
+    "serve",
+]
 
 _WEB_FRAMEWORK = frozenset({"anyio", "fastapi", "starlette", "uvicorn"})
 

@@ -4,10 +4,10 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from kdrec.api.catalog import Catalog
 from kdrec.api.problems import PROBLEM_TYPE, Problem, install_problem_handlers
 from kdrec.api.routes import files, health, recordings
 from kdrec.api.settings import ServiceSettings
+from kdrec.api.state import ServiceState
 from kdrec.version import __version__
 
 _PROBLEM: dict[str, Any] = {
@@ -21,7 +21,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     """Build the service.
 
     Args:
-        settings: Its folder counts here; host, port and who may ask are for `serve`.
+        settings: Host, port and workers are for `serve`; the rest counts here.
     """
     app = FastAPI(
         title="kdrec",
@@ -31,7 +31,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         redirect_slashes=False,  # one address a thing, and none made from a Host header
         redoc_url=None,
     )
-    app.state.catalog = Catalog(settings.root)
+    app.state.service = ServiceState.of(settings)
     install_problem_handlers(app)
     for router in (health.router, recordings.router, files.router):
         app.include_router(router)

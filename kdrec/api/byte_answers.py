@@ -9,9 +9,6 @@ from kdrec.api.conditions import entity_tag, lists_tag, range_applies
 from kdrec.api.ranges import content_range, requested_part
 from kdrec.api.recording import Document, ListedFile, ServedRecording
 
-REVALIDATED = "no-cache"
-IMMUTABLE = "public, max-age=31536000, immutable"
-
 
 def answer_file(
     request: Request, recording: ServedRecording, file: Document | ListedFile, *, caching: str

@@ -4,19 +4,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
 
+from kdrec.api.signature import Signature
 from kdrec.errors import IntegrityError, KdrecError, NotFoundError, StorageError
 from kdrec.store import LocalStorage
-
-
-class Signature(NamedTuple):
-    """By which a replaced file is noticed without reading it."""
-
-    inode: int
-    modified: int
-    changed: int
-    size: int
 
 
 class ServedFolder:
@@ -65,7 +56,7 @@ class ServedFolder:
         """None where there is no such file; a file that cannot be reached is an error."""
         try:
             with self._named(key):
-                return _signature((self._path / key).stat())
+                return Signature.of((self._path / key).stat())
         except NotFoundError:
             return None
 
@@ -111,8 +102,4 @@ def _visible_files(
     for entry in entries:
         if not entry.name.startswith("."):
             with suppress(FileNotFoundError):
-                yield f"{folder}/{entry.name}", _signature(entry.stat())
-
-
-def _signature(status: os.stat_result) -> Signature:
-    return Signature(status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size)
+                yield f"{folder}/{entry.name}", Signature.of(entry.stat())

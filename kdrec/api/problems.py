@@ -45,7 +45,10 @@ def install_problem_handlers(app: FastAPI) -> None:
 
 async def _on_kdrec_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, KdrecError)
-    return _respond(request, error.outcome.http_status, error.kind, str(error))
+    response = _respond(request, error.outcome.http_status, error.kind, str(error))
+    if error.kind is ErrorKind.UNAUTHENTICATED:
+        response.headers["WWW-Authenticate"] = 'Bearer realm="kdrec"'
+    return response
 
 
 async def _on_http_error(request: Request, error: Exception) -> Response:

@@ -4,8 +4,9 @@ import json
 from dataclasses import dataclass
 from typing import Self
 
-from kdrec.api.folder import ServedFolder, Signature
+from kdrec.api.folder import ServedFolder
 from kdrec.api.keys import block_of_entry, block_of_shard
+from kdrec.api.signature import Signature
 from kdrec.errors import IncompleteError, IntegrityError, NotFoundError
 from kdrec.store import (
     HEADER_KEY,

@@ -90,7 +90,7 @@ class _ReportingServer(uvicorn.Server):
 
 def _listen(settings: ServiceSettings) -> socket.socket:
     family, protocol, address = _resolve(settings)
-    if not settings.public:
+    if not settings.public and settings.tokens is None:
         _check_loopback(settings.host, address[0])
     # The protocol by number: without it asyncio leaves Nagle's algorithm on, and the second answer
     # of a connection waits 40 ms for the client's acknowledgement.
@@ -125,7 +125,7 @@ def _check_loopback(host: str, address: str) -> None:
         raise InvalidInputError(
             f"host {host!r} would offer the recordings to everyone who reaches this machine, and "
             "nobody is asked for a token; allowed is a loopback address such as 127.0.0.1: leave "
-            "the host away, or say --public"
+            "the host away, make tokens by `kdrec token` for --tokens, or say --public"
         )
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from kdrec.api.token_file import TokenFile
 from kdrec.errors import InvalidInputError, NotFoundError
 
 _GREATEST_PORT = 65535
@@ -16,17 +17,20 @@ class ServiceSettings:
         root: Folder of recordings, or one recording.
         host: Name or address of the interface to listen on.
         port: 0 for any free one.
-        public: Whether others than this machine may ask: there are no tokens.
+        tokens: File of token hashes; None asks nobody for one.
+        public: Whether others than this machine may ask without a token.
         shutdown_seconds: How long a stop waits for answers that are under way.
 
     Raises:
-        NotFoundError: There is no such folder.
-        InvalidInputError: The port is none.
+        NotFoundError: There is no such folder, or no such token file.
+        InvalidInputError: The port is none, a line of the token file cannot be read, or both tokens
+            and `public` are given.
     """
 
     root: Path
     host: str = "127.0.0.1"
     port: int = 8080
+    tokens: Path | None = None
     public: bool = False
     shutdown_seconds: int = 10
 
@@ -39,3 +43,13 @@ class ServiceSettings:
             raise InvalidInputError(
                 f"port must be from 0 to {_GREATEST_PORT}, got {self.port}; 0 takes a free one"
             )
+        if self.tokens is not None:
+            _check_tokens(self.tokens, public=self.public)
+
+
+def _check_tokens(tokens: Path, *, public: bool) -> None:
+    if public:
+        raise InvalidInputError(
+            "--public lets everyone read without a token, --tokens only those who have one; say one"
+        )
+    TokenFile(tokens).check()

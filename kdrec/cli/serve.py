@@ -12,6 +12,13 @@ def serve(
     folder: Annotated[Path, typer.Argument(help="Folder that holds recordings, or a recording.")],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="0 takes a free one.")] = 8080,
+    tokens: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="KDREC_SERVE_TOKENS",
+            help="File of token hashes, see `kdrec token`: only who has a token may read.",
+        ),
+    ] = None,
     public: Annotated[
         bool, typer.Option("--public", help="Let other machines ask, without any token.")
     ] = False,
@@ -20,7 +27,7 @@ def serve(
     from kdrec.api import ServiceSettings
     from kdrec.api import serve as run
 
-    settings = ServiceSettings(root=folder, host=host, port=port, public=public)
+    settings = ServiceSettings(root=folder, host=host, port=port, tokens=tokens, public=public)
     run(settings, on_ready=_announce)
 
 

@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 
 from kdrec.api.answers import Health
-from kdrec.api.routes.dependencies import ServedCatalog
+from kdrec.api.routes.dependencies import SharedState
 
 router = APIRouter(tags=["service"])
 
@@ -15,7 +15,7 @@ async def is_alive() -> Health:
 
 
 @router.get("/readyz")
-def is_ready(catalog: ServedCatalog) -> Health:
+def is_ready(state: SharedState) -> Health:
     """The folder of recordings can be read; 503 if not."""
-    catalog.check_readable()
+    state.catalog.check_readable()
     return Health()

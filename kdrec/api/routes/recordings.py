@@ -4,11 +4,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
+from kdrec.api.access import VisibleCatalog
 from kdrec.api.answers import LedgerAnswer, ListedRecording, RecordingAnswer, RecordingPage
-from kdrec.api.byte_answers import REVALIDATED, answer_document
-from kdrec.api.catalog import Catalog
+from kdrec.api.byte_answers import answer_document
 from kdrec.api.names import RecordingAddress
-from kdrec.api.routes.dependencies import ServedCatalog
+from kdrec.api.routes.dependencies import ServedCatalog, SharedState
 from kdrec.errors import KdrecError
 
 router = APIRouter(prefix="/v1/recordings", tags=["recordings"])
@@ -32,7 +32,7 @@ def list_recordings(
     )
 
 
-def _listed(catalog: Catalog, name: str) -> ListedRecording:
+def _listed(catalog: VisibleCatalog, name: str) -> ListedRecording:
     try:
         return ListedRecording.of(catalog.find(RecordingAddress.parse(name)))
     except KdrecError as error:
@@ -40,14 +40,18 @@ def _listed(catalog: Catalog, name: str) -> ListedRecording:
 
 
 @router.get("/{name}")
-def describe_recording(name: str, catalog: ServedCatalog, response: Response) -> RecordingAnswer:
+def describe_recording(
+    name: str, catalog: ServedCatalog, state: SharedState, response: Response
+) -> RecordingAnswer:
     """Manifest, identity and progress of `NAME` or `NAME@IDENTITY`."""
-    response.headers["Cache-Control"] = REVALIDATED
+    response.headers["Cache-Control"] = state.caching()
     return RecordingAnswer.of(catalog.find(RecordingAddress.parse(name)))
 
 
 @router.get("/{name}/ledger", responses={200: {"model": LedgerAnswer}, 304: {}})
-def read_ledger(name: str, catalog: ServedCatalog, request: Request) -> Response:
+def read_ledger(
+    name: str, catalog: ServedCatalog, state: SharedState, request: Request
+) -> Response:
     """Sizes and digests of all committed blocks; the tag changes when one is added."""
     ledger = catalog.find(RecordingAddress.parse(name)).ledger()
-    return answer_document(request, ledger, caching=REVALIDATED)
+    return answer_document(request, ledger, caching=state.caching())

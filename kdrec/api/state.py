@@ -1,0 +1,43 @@
+"""What all requests of a service share."""
+
+from dataclasses import dataclass
+
+from fastapi import Request
+
+from kdrec.api.caching import cache_control
+from kdrec.api.catalog import Catalog
+from kdrec.api.settings import ServiceSettings
+from kdrec.api.token_file import TokenFile
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceState:
+    """See the module.
+
+    Attributes:
+        tokens: None where nobody is asked for one.
+    """
+
+    settings: ServiceSettings
+    catalog: Catalog
+    tokens: TokenFile | None
+
+    @classmethod
+    def of(cls, settings: ServiceSettings) -> "ServiceState":
+        """For a service with these settings."""
+        return cls(
+            settings=settings,
+            catalog=Catalog(settings.root),
+            tokens=None if settings.tokens is None else TokenFile(settings.tokens),
+        )
+
+    def caching(self, *, immutable: bool = False) -> str:
+        """The `Cache-Control` of an answer; see `cache_control`."""
+        return cache_control(immutable=immutable, private=self.tokens is not None)
+
+
+def state_of(request: Request) -> ServiceState:
+    """The state of the service that is asked."""
+    state = request.app.state.service
+    assert isinstance(state, ServiceState)
+    return state

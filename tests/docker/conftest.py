@@ -1,15 +1,17 @@
 """Recordings behind a real kdrec behind a real nginx."""
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from kdrec.samples import make_shapes
 from kdrec.testing import make_plan, make_recording
-from tests.docker.nginx import Certificate, Nginx, find_nginx, running_nginx
+from tests.docker.nginx import Nginx, find_nginx, running_nginx
 from tests.programs import start
 
 StartNginx = Callable[..., AbstractContextManager[Nginx]]
@@ -18,10 +20,12 @@ Serve = Callable[..., AbstractContextManager[str]]
 
 @pytest.fixture(scope="session")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a sealed recording, `mn`, whose points are one shard of several megabytes."""
+    """A folder with a sealed recording, `mn`, whose points are one shard of 11 MB."""
     folder = tmp_path_factory.mktemp("root")
-    samples = make_shapes(400, seed=0, num_points=1024)
-    make_recording(folder / "mn.zarr", samples, plan=make_plan(samples, block_samples=200))
+    shapes = make_shapes(1000, seed=0, num_points=1024)
+    noise = np.random.default_rng(0).normal(size=shapes.points_SND.shape).astype(np.float32)
+    samples = replace(shapes, points_SND=noise)
+    make_recording(folder / "mn.zarr", samples, plan=make_plan(samples, block_samples=500))
     return folder
 
 

@@ -1,6 +1,7 @@
 """Stored bytes as answers: whole, in part, not modified, refused."""
 
 from http import HTTPStatus
+from urllib.parse import quote
 
 from fastapi import Request, Response
 from starlette.exceptions import HTTPException
@@ -11,7 +12,12 @@ from kdrec.api.recording import Document, ListedFile, ServedRecording
 
 
 def answer_file(
-    request: Request, recording: ServedRecording, file: Document | ListedFile, *, caching: str
+    request: Request,
+    recording: ServedRecording,
+    file: Document | ListedFile,
+    *,
+    caching: str,
+    accel_prefix: str | None = None,
 ) -> Response:
     """The answer to GET or HEAD of a file of a recording, after its conditions.
 
@@ -20,13 +26,15 @@ def answer_file(
         recording: Reads the file, unless nothing of it is needed.
         file: What is asked for.
         caching: The `Cache-Control` of the answer.
+        accel_prefix: Where the web server in front has the served folder; None if nothing is in
+            front that would send the file.
 
     Raises:
         HTTPException: A condition fails, or nothing of the range exists.
     """
     size = file.digest.size
     headers = _validators(file, caching)
-    if not _is_modified(request, headers["ETag"]):
+    if not is_modified(request, file):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     headers |= {"Accept-Ranges": "bytes", "X-Content-Type-Options": "nosniff"}
     media_type = _media_type(file)
@@ -34,6 +42,10 @@ def answer_file(
         headers["Content-Length"] = str(size)
         return Response(headers=headers, media_type=media_type)
     part = _part(request, headers["ETag"], size)
+    if accel_prefix is not None and isinstance(file, ListedFile) and _is_delegated(request, file):
+        place = recording.served_path(file.key)
+        headers["X-Accel-Redirect"] = accel_prefix + quote(place)
+        return Response(headers=headers, media_type=media_type)
     status = HTTPStatus.OK
     if part is not None:
         status, headers["Content-Range"] = HTTPStatus.PARTIAL_CONTENT, content_range(part, size)
@@ -45,9 +57,17 @@ def answer_file(
 def answer_document(request: Request, document: Document, *, caching: str) -> Response:
     """The answer to GET of a JSON document that the service makes."""
     headers = _validators(document, caching)
-    if not _is_modified(request, headers["ETag"]):
+    if not is_modified(request, document):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     return Response(document.data, headers=headers, media_type="application/json")
+
+
+def _is_delegated(request: Request, file: ListedFile) -> bool:
+    """Whether the web server in front answers as well: it cuts ranges, but knows not our tag.
+
+    Small documents are not worth a second look at the disk.
+    """
+    return "if-range" not in request.headers and not file.key.endswith(".json")
 
 
 def _validators(file: Document | ListedFile, caching: str) -> dict[str, str]:
@@ -59,8 +79,13 @@ def _media_type(file: Document | ListedFile) -> str:
     return "application/json" if is_json else "application/octet-stream"
 
 
-def _is_modified(request: Request, tag: str) -> bool:
-    """Whether there is anything to send that the client does not have."""
+def is_modified(request: Request, file: Document | ListedFile) -> bool:
+    """Whether there is anything to send that the client does not have.
+
+    Raises:
+        HTTPException: `If-Match` lists other bytes.
+    """
+    tag = entity_tag(file.digest.sha256)
     wanted = _joined(request, "if-match")
     if wanted is not None and not lists_tag(wanted, tag, weak=False):
         raise HTTPException(

@@ -36,6 +36,14 @@ class ServedFolder:
             file.seek(part.start)
             return file.read(len(part))
 
+    def served_path(self, key: str) -> str:
+        """The path of a file below the served folder, links resolved, with `/`.
+
+        Raises:
+            IntegrityError: It is a link to elsewhere.
+        """
+        return self._contained(key).relative_to(self._within).as_posix()
+
     def check_contained(self) -> None:
         """Whether it lies where it may.
 

@@ -69,7 +69,7 @@ class ServedRecording:
         self._reader = RecordingReader(folder, where=folder.name)
         self._check_keys()
         self._entries: dict[str, _Entry] = {}
-        self._ledger: tuple[dict[str, LedgerEntry], Document] | None = None
+        self._ledger: tuple[dict[Block, Signature], Document] | None = None
 
     def _check_keys(self) -> None:
         """A ledger may come from anywhere, and its keys are joined to a path."""
@@ -132,18 +132,24 @@ class ServedRecording:
             raise IntegrityError(f"{file.key} of {self.name} was cut off; {self._reader.remedy}")
         return data
 
+    def served_path(self, key: str) -> str:
+        """Where the file of a key lies below the served folder, links resolved, with `/`.
+
+        Raises:
+            IntegrityError: It is a link to elsewhere.
+        """
+        return self._folder.served_path(key)
+
     def ledger(self) -> Document:
         """Everything that is committed, in one JSON document."""
-        entries = {
-            block.name: self._entry(block, signature)
-            for block, signature in self.committed().items()
-        }
+        committed = self.committed()
         kept = self._ledger
-        if kept is None or kept[0] != entries:
-            kept = self._ledger = entries, Document.of(self._ledger_bytes(entries))
+        if kept is None or kept[0] != committed:
+            kept = self._ledger = committed, Document.of(self._ledger_bytes(committed))
         return kept[1]
 
-    def _ledger_bytes(self, entries: dict[str, LedgerEntry]) -> bytes:
+    def _ledger_bytes(self, committed: dict[Block, Signature]) -> bytes:
+        entries = {block.name: self._entry(block, found) for block, found in committed.items()}
         blocks = {
             name: {"files": {key: digest.model_dump() for key, digest in entry.files.items()}}
             for name, entry in entries.items()

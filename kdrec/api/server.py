@@ -11,6 +11,7 @@ from typing import Any
 import uvicorn
 
 from kdrec.api.app import create_app
+from kdrec.api.protocol import OrderlyProtocol
 from kdrec.api.settings import ServiceSettings
 from kdrec.errors import InvalidInputError, KdrecError, StorageError
 
@@ -58,6 +59,8 @@ class BoundService:
                 server_header=False,
                 timeout_graceful_shutdown=settings.shutdown_seconds,
                 timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+                http=OrderlyProtocol,
+                loop="asyncio",
                 ws="none",
             ),
             on_started=lambda: on_ready(self.url) if on_ready is not None else None,

@@ -1,5 +1,6 @@
 """What the service is told when it starts."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from kdrec.api.token_file import TokenFile
 from kdrec.errors import InvalidInputError, NotFoundError
 
 _GREATEST_PORT = 65535
+_ACCEL_PREFIX = re.compile(r"/[A-Za-z0-9._/-]*/|/")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +21,8 @@ class ServiceSettings:
         port: 0 for any free one.
         tokens: File of token hashes; None asks nobody for one.
         public: Whether others than this machine may ask without a token.
+        accel_prefix: Prefix of `X-Accel-Redirect`, under which nginx has `root` as an internal
+            location; None where nothing is in front that sends the files.
         shutdown_seconds: How long a stop waits for answers that are under way.
 
     Raises:
@@ -32,6 +36,7 @@ class ServiceSettings:
     port: int = 8080
     tokens: Path | None = None
     public: bool = False
+    accel_prefix: str | None = None
     shutdown_seconds: int = 10
 
     def __post_init__(self) -> None:
@@ -42,6 +47,11 @@ class ServiceSettings:
         if not 0 <= self.port <= _GREATEST_PORT:
             raise InvalidInputError(
                 f"port must be from 0 to {_GREATEST_PORT}, got {self.port}; 0 takes a free one"
+            )
+        if self.accel_prefix is not None and not _ACCEL_PREFIX.fullmatch(self.accel_prefix):
+            raise InvalidInputError(
+                f"accel prefix {self.accel_prefix!r} cannot be a location of nginx; give a path "
+                "that begins and ends with '/', such as /internal/"
             )
         if self.tokens is not None:
             _check_tokens(self.tokens, public=self.public)

@@ -6,8 +6,12 @@ from fastapi import Request
 
 from kdrec.api.caching import cache_control
 from kdrec.api.catalog import Catalog
+from kdrec.api.recording import Document
 from kdrec.api.settings import ServiceSettings
 from kdrec.api.token_file import TokenFile
+from kdrec.api.waiting import SharedLooks
+
+_LEDGER_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,11 +20,13 @@ class ServiceState:
 
     Attributes:
         tokens: None where nobody is asked for one.
+        ledger_looks: For those who wait for a ledger to change.
     """
 
     settings: ServiceSettings
     catalog: Catalog
     tokens: TokenFile | None
+    ledger_looks: SharedLooks[Document]
 
     @classmethod
     def of(cls, settings: ServiceSettings) -> "ServiceState":
@@ -29,6 +35,7 @@ class ServiceState:
             settings=settings,
             catalog=Catalog(settings.root),
             tokens=None if settings.tokens is None else TokenFile(settings.tokens),
+            ledger_looks=SharedLooks(_LEDGER_SECONDS),
         )
 
     def caching(self, *, immutable: bool = False) -> str:

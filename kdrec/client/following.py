@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from kdrec.client.transport import TaggedBytes
+from kdrec.client.transport import HttpTransport, TaggedBytes, Transport
 
 # Below the time after which a client gives up on a silent server.
 _WAIT_SECONDS = 20
@@ -49,8 +49,8 @@ class LedgerWatch:
             self._sleep(_PAUSE_SECONDS)
 
 
-class FolderWatch:
-    """Looks at a folder every second: another machine may write it, and tells nobody.
+class SteadyWatch:
+    """Looks again every second, where nothing tells of changes: a folder, a bucket.
 
     Args:
         sleep: Pauses; a test may pass its own.
@@ -61,3 +61,10 @@ class FolderWatch:
 
     def wait(self) -> None:
         self._sleep(_PAUSE_SECONDS)
+
+
+def watch_of(transport: Transport) -> GrowthWatch:
+    """The watch that goes with a transport."""
+    if isinstance(transport, HttpTransport):
+        return LedgerWatch(transport)
+    return SteadyWatch()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import platformdirs
 
+from kdrec.client.following import GrowthWatch, watch_of
 from kdrec.client.recording import Recording
 from kdrec.client.remote import RecordingSummary, RemoteStorage, fetch_summary
 from kdrec.client.transport import HttpTransport, Transport
@@ -17,7 +18,11 @@ CACHE_VARIABLE = "KDREC_CACHE"
 
 
 def open_recording(
-    uri: str | Path, *, cache: str | Path | None = None, token: str | None = None
+    uri: str | Path,
+    *,
+    cache: str | Path | None = None,
+    token: str | None = None,
+    wait: float = 0.0,
 ) -> Recording:
     """Open a recording on disk or behind `kdrec serve`.
 
@@ -26,6 +31,7 @@ def open_recording(
         cache: Folder for what is fetched; by default KDREC_CACHE, else the user's cache folder.
             Keyed by identity, so that two recordings never mix.
         token: Bearer token; by default KDREC_TOKEN.
+        wait: Seconds for which reading waits for a view that is not recorded yet.
 
     Returns:
         The recording, after a check of its metadata; records are read when asked for.
@@ -38,12 +44,12 @@ def open_recording(
     text = str(uri)
     if not is_address(text):
         path = Path(text).expanduser()
-        return Recording(LocalStorage(path), where=text)
+        return Recording(LocalStorage(path), where=text, wait=wait)
     transport = HttpTransport(text, token=token)
     summary = fetch_summary(transport)
     folder = _cache_folder(cache) / _cache_key(summary)
     storage = RemoteStorage(transport, LocalStorage(folder), header=summary.header)
-    return Recording(storage, where=text)
+    return Recording(storage, where=text, watch=watch_of(transport), wait=wait)
 
 
 def is_address(uri: str) -> bool:
@@ -87,7 +93,12 @@ class FetchProgress:
 
 
 def fetch(
-    url: str, folder: Path, *, views: range | None = None, token: str | None = None
+    url: str,
+    folder: Path,
+    *,
+    views: range | None = None,
+    token: str | None = None,
+    follow: bool = False,
 ) -> Iterator[FetchProgress]:
     """Copy a recording, or some of its views, to a folder; what is there already stays.
 
@@ -96,9 +107,10 @@ def fetch(
         folder: The copy: complete or partial, it opens like any recording.
         views: Whole view groups that hold these; all by default.
         token: Bearer token; by default KDREC_TOKEN.
+        follow: Go on while it is recorded, until it is sealed or these views are complete.
 
     Yields:
-        Progress after every file.
+        Progress after every file; while following, of the files that are known so far.
 
     Raises:
         ConflictError: The folder holds another recording.
@@ -111,14 +123,33 @@ def fetch(
     copy.remove_unfinished()
     storage = RemoteStorage(transport, copy, header=summary.header)
     reader = RecordingReader(storage, where=url)
-    blocks = _wanted(reader, views)
+    wanted = _wanted(reader, views)
+    watch = watch_of(transport) if follow else None
+    num_bytes, done = 0, 0
     keys = sorted(reader.header.files)
-    for block in blocks:
-        keys += sorted(reader.entry(block).files)
-    num_bytes = 0
-    for done, key in enumerate(keys, start=1):
-        num_bytes += len(storage.read(key))
-        yield FetchProgress(done=done, total=len(keys), num_bytes=num_bytes)
+    for blocks in _appearing(reader, wanted, watch):
+        for block in blocks:
+            keys += sorted(reader.entry(block).files)
+        while done < len(keys):
+            num_bytes += len(storage.read(keys[done]))
+            done += 1
+            yield FetchProgress(done=done, total=len(keys), num_bytes=num_bytes)
+
+
+def _appearing(
+    reader: RecordingReader, wanted: list[Block], watch: GrowthWatch | None
+) -> Iterator[list[Block]]:
+    """The wanted blocks that are there; then, if there is a watch, those that come, as they do."""
+    missing = wanted
+    while True:
+        reader.refresh()  # before the blocks: what is sealed gets no more of them
+        committed = set(reader.committed())
+        yield [block for block in missing if block in committed]
+        missing = [block for block in missing if block not in committed]
+        everything = not missing and len(wanted) < len(reader.grid)
+        if watch is None or everything or reader.identity is not None:
+            return
+        watch.wait()
 
 
 def _check_target(folder: Path) -> None:
@@ -138,7 +169,6 @@ def _wanted(reader: RecordingReader, views: range | None) -> list[Block]:
         raise InvalidInputError(
             f"views must lie within 0:{reader.grid.views}, got {views.start}:{views.stop}"
         )
-    committed = reader.committed()
     if views is None:
-        return committed
-    return [b for b in committed if b.views.start < views.stop and views.start < b.views.stop]
+        return list(reader.grid)
+    return [b for b in reader.grid if b.views.start < views.stop and views.start < b.views.stop]

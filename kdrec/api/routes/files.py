@@ -22,4 +22,10 @@ def read_file(
     address = RecordingAddress.parse(name)
     recording = catalog.find(address)
     caching = state.caching(immutable=address.identity is not None)
-    return answer_file(request, recording, recording.file(key), caching=caching)
+    return answer_file(
+        request,
+        recording,
+        recording.file(key),
+        caching=caching,
+        accel_prefix=state.settings.accel_prefix,
+    )

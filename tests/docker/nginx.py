@@ -12,16 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.docker.certificates import Certificate
+
 CONFIGURATION = Path(__file__).resolve().parents[2] / "docker" / "nginx"
 _START_SECONDS = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Certificate:
-    """Files as docker/README.md makes them."""
-
-    certificate: Path
-    key: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +86,7 @@ def running_nginx(
         # Of root's workers: they must read what pytest keeps from all other users.
         rest = "daemon off;" + (" user root;" if os.geteuid() == 0 else "")
         process = subprocess.Popen(
-            [program, "-p", f"{folder}/", "-c", str(copy / main), "-g", rest],
+            [program, "-e", "stderr", "-p", f"{folder}/", "-c", str(copy / main), "-g", rest],
             stdout=out,
             stderr=err,
         )

@@ -1,29 +1,20 @@
 """TLS as shipped, with a certificate made as docker/README.md says."""
 
 import ssl
-import subprocess
 from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.docker.certificates import Certificate, make_certificate
 from tests.docker.conftest import StartNginx
-from tests.docker.nginx import Certificate, Nginx
+from tests.docker.nginx import Nginx
 from tests.programs import contents, kdrec
 
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
-    folder = tmp_path_factory.mktemp("tls")
-    made = Certificate(folder / "tls_certificate", folder / "tls_key")
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
-         "-nodes", "-days", "30", "-subj", "/CN=kdrec", "-addext",
-         "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", made.key, "-out",
-         made.certificate],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    return made
+    return make_certificate(tmp_path_factory.mktemp("tls"), names="DNS:localhost,IP:127.0.0.1")
 
 
 def secure(nginx: Nginx) -> str:

@@ -25,7 +25,7 @@ def make_certificate(folder: Path, *, names: str) -> Certificate:
         names: For whom, as in `subjectAltName`.
     """
     (command,) = re.findall(r"^openssl req (?:.*\\\n)*.*", README.read_text(), re.MULTILINE)
-    words = shlex.split(command)
+    words = shlex.split(command.replace("\\\n", " "))
     words = [re.sub("subjectAltName=.*", f"subjectAltName={names}", word) for word in words]
     made = Certificate(folder / "tls_certificate", folder / "tls_key")
     words = [{"secrets/tls_certificate": str(made.certificate), "secrets/tls_key": str(made.key)}

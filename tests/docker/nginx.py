@@ -75,7 +75,7 @@ def running_nginx(
         services: Addresses of kdrec services.
         recordings: The folder they serve.
         certificate: With one it speaks TLS, as shipped; else plain HTTP.
-        changes: Shipped text of http.conf, and what stands there instead: shorter times.
+        changes: Shipped text, of which there is one, and what stands there instead: shorter times.
     """
     program = find_nginx()
     assert program is not None
@@ -120,7 +120,9 @@ def _write_configuration(
             },
         )
     (copy / "listen.conf").write_text(listen)
-    (copy / "http.conf").write_text(_replaced((copy / "http.conf").read_text(), changes))
+    for shipped, other in changes.items():
+        (file,) = (path for path in copy.iterdir() if shipped in path.read_text())
+        file.write_text(_replaced(file.read_text(), {shipped: other}))
     return copy
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from kdrec.api.hot_path import HotPath
 from kdrec.api.problems import PROBLEM_TYPE, Problem, install_problem_handlers
 from kdrec.api.routes import files, health, recordings
 from kdrec.api.settings import ServiceSettings
@@ -31,7 +32,8 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         redirect_slashes=False,  # one address a thing, and none made from a Host header
         redoc_url=None,
     )
-    app.state.service = ServiceState.of(settings)
+    state = app.state.service = ServiceState.of(settings)
+    app.add_middleware(HotPath, state=state)
     install_problem_handlers(app)
     for router in (health.router, recordings.router, files.router):
         app.include_router(router)

@@ -6,6 +6,7 @@ from typing import Self
 
 from kdrec.api.folder import ServedFolder
 from kdrec.api.keys import block_of_entry, block_of_shard
+from kdrec.api.open_file import OpenFile
 from kdrec.api.signature import Signature
 from kdrec.errors import IncompleteError, IntegrityError, NotFoundError
 from kdrec.store import (
@@ -119,18 +120,15 @@ class ServedRecording:
         self._check_size(key, digest)
         return ListedFile(key, digest)
 
-    def read(self, file: Document | ListedFile, part: range) -> bytes:
-        """Bytes of a file.
+    def open(self, file: ListedFile) -> OpenFile:
+        """The file of a key, to be sent.
 
         Raises:
-            IntegrityError: The file became shorter.
+            IntegrityError: It has another size than the ledger says.
         """
-        if isinstance(file, Document):
-            return file.data[part.start : part.stop]
-        data = self._folder.read_part(file.key, part)
-        if len(data) != len(part):
-            raise IntegrityError(f"{file.key} of {self.name} was cut off; {self._reader.remedy}")
-        return data
+        opened, size = self._folder.open(file.key)
+        self._compare_size(file.key, size, file.digest)
+        return opened
 
     def served_path(self, key: str) -> str:
         """Where the file of a key lies below the served folder, links resolved, with `/`.
@@ -187,9 +185,12 @@ class ServedRecording:
                 f"{key} of {self.name} is missing, though its ledger lists it; "
                 f"{self._reader.remedy}"
             )
-        if signature.size != digest.size:
+        self._compare_size(key, signature.size, digest)
+
+    def _compare_size(self, key: str, size: int, digest: FileDigest) -> None:
+        if size != digest.size:
             raise IntegrityError(
-                f"{key} of {self.name} has {signature.size} bytes, its ledger says {digest.size}; "
+                f"{key} of {self.name} has {size} bytes, its ledger says {digest.size}; "
                 f"{self._reader.remedy}"
             )
 

@@ -23,6 +23,7 @@ class ServiceSettings:
         public: Whether others than this machine may ask without a token.
         accel_prefix: Prefix of `X-Accel-Redirect`, under which nginx has `root` as an internal
             location; None where nothing is in front that sends the files.
+        max_bytes: Bytes of answers in memory at once, of each worker.
         shutdown_seconds: How long a stop waits for answers that are under way.
 
     Raises:
@@ -37,6 +38,7 @@ class ServiceSettings:
     tokens: Path | None = None
     public: bool = False
     accel_prefix: str | None = None
+    max_bytes: int = 256 * 2**20
     shutdown_seconds: int = 10
 
     def __post_init__(self) -> None:

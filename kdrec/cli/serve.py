@@ -19,6 +19,13 @@ def serve(
             help="File of token hashes, see `kdrec token`: only who has a token may read.",
         ),
     ] = None,
+    accel_prefix: Annotated[
+        str | None,
+        typer.Option(
+            envvar="KDREC_SERVE_ACCEL_PREFIX",
+            help="nginx is in front and sends the files: its internal location, /internal/.",
+        ),
+    ] = None,
     public: Annotated[
         bool, typer.Option("--public", help="Let other machines ask, without any token.")
     ] = False,
@@ -27,7 +34,9 @@ def serve(
     from kdrec.api import ServiceSettings
     from kdrec.api import serve as run
 
-    settings = ServiceSettings(root=folder, host=host, port=port, tokens=tokens, public=public)
+    settings = ServiceSettings(
+        root=folder, host=host, port=port, tokens=tokens, public=public, accel_prefix=accel_prefix
+    )
     run(settings, on_ready=_announce)
 
 

@@ -6,7 +6,6 @@ from fastapi import Depends, Request
 
 from kdrec.api.access import VisibleCatalog
 from kdrec.api.state import ServiceState, state_of
-from kdrec.api.tokens import ANYONE, authorize
 
 
 async def _state(request: Request) -> ServiceState:
@@ -15,9 +14,7 @@ async def _state(request: Request) -> ServiceState:
 
 async def _visible_catalog(request: Request) -> VisibleCatalog:
     state = state_of(request)
-    grant = ANYONE
-    if state.tokens is not None:
-        grant = authorize(request.headers.get("authorization"), state.tokens.current())
+    grant = state.grant(request)
     request.scope["kdrec.token"] = grant.name  # for the log
     return VisibleCatalog(state.catalog, grant)
 

@@ -19,13 +19,5 @@ def read_file(
     name: str, key: str, catalog: ServedCatalog, state: SharedState, request: Request
 ) -> Response:
     """A file that the ledger knows; under `NAME@IDENTITY` it never changes."""
-    address = RecordingAddress.parse(name)
-    recording = catalog.find(address)
-    caching = state.caching(immutable=address.identity is not None)
-    return answer_file(
-        request,
-        recording,
-        recording.file(key),
-        caching=caching,
-        accel_prefix=state.settings.accel_prefix,
-    )
+    recording = catalog.find(RecordingAddress.parse(name))
+    return answer_file(request, recording, key, state=state, address=name)

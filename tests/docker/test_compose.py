@@ -97,8 +97,29 @@ def test_what_was_recorded_is_fetched_with_a_token_through_nginx(
     stored = compose("exec", "-T", "api", "find", "/recordings/shapes.zarr", "-type", "f")
     assert len(contents(tmp_path / "copy.zarr")) == len(stored.split())
     log = compose("logs", "--no-color")
-    assert "/internal/" not in log  # as the client asked, not as nginx sent it
     assert compose.authorization["Authorization"].removeprefix("Bearer ") not in log
+
+
+def test_kdrec_says_yes_and_leaves_the_bytes_to_nginx(compose: Compose) -> None:
+    ask = (
+        "import sys; from urllib.request import Request, urlopen; "
+        "url = 'http://127.0.0.1:8080/v1/recordings/shapes/zarr/logits/c/0/0/0'; "
+        "answer = urlopen(Request(url, headers={'Authorization': sys.argv[1]})); "
+        "print(answer.headers['X-Accel-Redirect'], len(answer.read()))"
+    )
+    token = compose.authorization["Authorization"]
+    said = compose("exec", "-T", "api", "python3", "-c", ask, token)
+    assert said.split() == ["/internal/recordings/shapes.zarr/logits/c/0/0/0", "0"]
+
+
+def test_metrics_are_offered_beside_the_service_and_not_by_nginx(compose: Compose) -> None:
+    read = (
+        "from urllib.request import urlopen; print(urlopen('http://127.0.0.1:9090/metrics').read())"
+    )
+    assert "kdrec_" in compose("exec", "-T", "api", "python3", "-c", read)
+    with httpx.Client(verify=compose.trust, headers=compose.authorization) as client:
+        outside = client.get(compose.url.replace("/v1/recordings", "/metrics"))
+    assert outside.status_code == 404
 
 
 def test_nobody_reads_without_a_token_and_no_token_reads_what_it_does_not_cover(

@@ -5,7 +5,7 @@ The web framework is loaded with the first use of `create_app` or `serve`, not b
 
 from typing import TYPE_CHECKING, Any
 
-from kdrec.api.settings import ServiceSettings
+from kdrec.api.settings import LogFormat, ServiceSettings
 from kdrec.api.token_file import TokenFile
 from kdrec.api.tokens import TOKEN_BYTES, TokenEntry, make_token
 from kdrec.errors import ErrorKind, InvalidInputError
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "TOKEN_BYTES",
+    "LogFormat",
     "ServiceSettings",
     "TokenEntry",
     "TokenFile",
@@ -24,7 +25,9 @@ __all__ = [
     "serve",
 ]
 
-_WEB_FRAMEWORK = frozenset({"anyio", "fastapi", "starlette", "uvicorn"})
+_WEB_FRAMEWORK = frozenset(
+    {"anyio", "fastapi", "prometheus_client", "pythonjsonlogger", "starlette", "uvicorn"}
+)
 
 
 def __getattr__(name: str) -> Any:

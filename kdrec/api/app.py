@@ -4,7 +4,10 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from kdrec.api.admission import Admission
 from kdrec.api.hot_path import HotPath
+from kdrec.api.metrics import RequestMetrics
+from kdrec.api.observation import Observation
 from kdrec.api.problems import PROBLEM_TYPE, Problem, install_problem_handlers
 from kdrec.api.routes import files, health, recordings
 from kdrec.api.settings import ServiceSettings
@@ -33,7 +36,10 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         redoc_url=None,
     )
     state = app.state.service = ServiceState.of(settings)
+    # The last one added is asked first.
     app.add_middleware(HotPath, state=state)
+    app.add_middleware(Admission, max_requests=settings.max_requests)
+    app.add_middleware(Observation, metrics=RequestMetrics(state.registry))
     install_problem_handlers(app)
     for router in (health.router, recordings.router, files.router):
         app.include_router(router)

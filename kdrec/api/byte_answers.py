@@ -44,9 +44,9 @@ def answer_file(
     prefix = state.settings.accel_prefix
     if prefix is not None and _is_delegated(request, file):
         _part(request, headers["ETag"], file.digest.size)  # refused here, not there
-        return Response(
-            headers=headers | {"X-Accel-Redirect": prefix + quote(recording.served_path(key))}
-        )
+        headers["X-Accel-Redirect"] = prefix + quote(recording.served_path(key))
+        del headers["Accept-Ranges"]  # the one in front adds its own
+        return Response(headers=headers)
     found = SoundFile(recording.open(file), file.digest.size, headers)
     state.hot_files.keep(address, key, found)
     return answer_part(request, found, budget=state.budget)

@@ -32,6 +32,8 @@ class HotPath:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         answer = self._answer(scope) if scope["type"] == "http" else None
+        if answer is not None:
+            scope["kdrec.route"] = "/v1/recordings/{name}/zarr/{key}"
         await (answer or self._app)(scope, receive, send)
         self._state.hot_files.sweep_later()
 
@@ -47,6 +49,7 @@ class HotPath:
             grant = self._state.grant(request)
             if not grant.may_read(match[1].partition("@")[0]):
                 return None
+            scope["kdrec.token"] = grant.name
             return answer_part(request, found, budget=self._state.budget)
         except (KdrecError, HTTPException):
             return None  # the route says it

@@ -68,6 +68,7 @@ class ServedRecording:
         self._folder = folder
         self._signatures = _signatures(folder)  # before reading, so that no change is overlooked
         self._reader = RecordingReader(folder, where=folder.name)
+        self._identity = self._reader.identity  # not asked for again: it digests the whole seal
         self._check_keys()
         self._entries: dict[str, _Entry] = {}
         self._ledger: tuple[dict[Block, Signature], Document] | None = None
@@ -94,7 +95,7 @@ class ServedRecording:
     @property
     def identity(self) -> str | None:
         """Digest of the seal, None while the recording goes on."""
-        return self._reader.identity
+        return self._identity
 
     def is_current(self, folder: ServedFolder) -> bool:
         """Whether that folder still holds the header and the seal that were read here."""

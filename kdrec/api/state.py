@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
+from anyio import CapacityLimiter
 from fastapi import Request
+from prometheus_client import CollectorRegistry
 
 from kdrec.api.byte_budget import ByteBudget
 from kdrec.api.caching import cache_control
@@ -26,6 +28,8 @@ class ServiceState:
         tokens: None where nobody is asked for one.
         ledger_looks: For those who wait for a ledger to change.
         budget: For the bytes of answers.
+        registry: Of the metrics of this process.
+        probe: Lets one look at the storage happen at a time.
     """
 
     settings: ServiceSettings
@@ -34,6 +38,8 @@ class ServiceState:
     ledger_looks: SharedLooks[Document]
     hot_files: HotFiles
     budget: ByteBudget
+    registry: CollectorRegistry
+    probe: CapacityLimiter
 
     @classmethod
     def of(cls, settings: ServiceSettings) -> "ServiceState":
@@ -45,6 +51,8 @@ class ServiceState:
             ledger_looks=SharedLooks(_LEDGER_SECONDS),
             hot_files=HotFiles(),
             budget=ByteBudget(settings.max_bytes, patience=_PATIENCE_SECONDS),
+            registry=CollectorRegistry(),
+            probe=CapacityLimiter(1),
         )
 
     def grant(self, request: Request) -> Grant:

@@ -37,6 +37,7 @@ def _run(program: str) -> str:
 def test_what_is_public_is_pinned() -> None:
     assert kdrec.api.__all__ == [
         "TOKEN_BYTES",
+        "LogFormat",
         "ServiceSettings",
         "TokenEntry",
         "TokenFile",

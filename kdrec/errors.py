@@ -23,6 +23,9 @@ class ErrorKind(StrEnum):
     STORAGE = "storage"
     SERVICE = "service"
     UNSUITABLE_TEACHER = "unsuitable_teacher"
+    UNAUTHENTICATED = "unauthenticated"
+    FORBIDDEN = "forbidden"
+    OVERLOADED = "overloaded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,9 @@ OUTCOMES: dict[ErrorKind, Outcome] = {
     ErrorKind.STORAGE: Outcome(503, EXIT_FAILED),
     ErrorKind.SERVICE: Outcome(502, EXIT_FAILED),
     ErrorKind.UNSUITABLE_TEACHER: Outcome(422, EXIT_WRONG_USE),
+    ErrorKind.UNAUTHENTICATED: Outcome(401, EXIT_WRONG_USE),
+    ErrorKind.FORBIDDEN: Outcome(403, EXIT_WRONG_USE),
+    ErrorKind.OVERLOADED: Outcome(503, EXIT_FAILED),
 }
 
 

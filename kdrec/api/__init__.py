@@ -5,16 +5,29 @@ The web framework is loaded with the first use of `create_app` or `serve`, not b
 
 from typing import TYPE_CHECKING, Any
 
-from kdrec.api.settings import ServiceSettings
+from kdrec.api.settings import LogFormat, ServiceSettings
+from kdrec.api.token_file import TokenFile
+from kdrec.api.tokens import TOKEN_BYTES, TokenEntry, make_token
 from kdrec.errors import ErrorKind, InvalidInputError
 
 if TYPE_CHECKING:
     from kdrec.api.app import create_app
     from kdrec.api.server import serve
 
-__all__ = ["ServiceSettings", "create_app", "serve"]
+__all__ = [
+    "TOKEN_BYTES",
+    "LogFormat",
+    "ServiceSettings",
+    "TokenEntry",
+    "TokenFile",
+    "create_app",
+    "make_token",
+    "serve",
+]
 
-_WEB_FRAMEWORK = frozenset({"anyio", "fastapi", "starlette", "uvicorn"})
+_WEB_FRAMEWORK = frozenset(
+    {"anyio", "fastapi", "prometheus_client", "pythonjsonlogger", "starlette", "uvicorn"}
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -4,10 +4,14 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from kdrec.api.catalog import Catalog
+from kdrec.api.admission import Admission
+from kdrec.api.hot_path import HotPath
+from kdrec.api.metrics import RequestMetrics
+from kdrec.api.observation import Observation
 from kdrec.api.problems import PROBLEM_TYPE, Problem, install_problem_handlers
 from kdrec.api.routes import files, health, recordings
 from kdrec.api.settings import ServiceSettings
+from kdrec.api.state import ServiceState
 from kdrec.version import __version__
 
 _PROBLEM: dict[str, Any] = {
@@ -21,7 +25,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     """Build the service.
 
     Args:
-        settings: Its folder counts here; host, port and who may ask are for `serve`.
+        settings: Host, port and workers are for `serve`; the rest counts here.
     """
     app = FastAPI(
         title="kdrec",
@@ -31,7 +35,11 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         redirect_slashes=False,  # one address a thing, and none made from a Host header
         redoc_url=None,
     )
-    app.state.catalog = Catalog(settings.root)
+    state = app.state.service = ServiceState.of(settings)
+    # The last one added is asked first.
+    app.add_middleware(HotPath, state=state)
+    app.add_middleware(Admission, max_requests=settings.max_requests)
+    app.add_middleware(Observation, metrics=RequestMetrics(state.registry))
     install_problem_handlers(app)
     for router in (health.router, recordings.router, files.router):
         app.include_router(router)

@@ -1,56 +1,104 @@
 """Stored bytes as answers: whole, in part, not modified, refused."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
+from urllib.parse import quote
 
 from fastapi import Request, Response
 from starlette.exceptions import HTTPException
 
+from kdrec.api.byte_budget import ByteBudget
 from kdrec.api.conditions import entity_tag, lists_tag, range_applies
+from kdrec.api.file_answers import FileAnswer
+from kdrec.api.hot_files import SoundFile
 from kdrec.api.ranges import content_range, requested_part
 from kdrec.api.recording import Document, ListedFile, ServedRecording
-
-REVALIDATED = "no-cache"
-IMMUTABLE = "public, max-age=31536000, immutable"
+from kdrec.api.state import ServiceState
 
 
 def answer_file(
-    request: Request, recording: ServedRecording, file: Document | ListedFile, *, caching: str
+    request: Request, recording: ServedRecording, key: str, *, state: ServiceState, address: str
 ) -> Response:
     """The answer to GET or HEAD of a file of a recording, after its conditions.
 
     Args:
         request: Its method and headers count.
-        recording: Reads the file, unless nothing of it is needed.
-        file: What is asked for.
-        caching: The `Cache-Control` of the answer.
+        recording: Has the file.
+        key: Of the file.
+        state: Of the service.
+        address: The recording's name in the request, with its identity if that is said.
 
     Raises:
+        KdrecError: The recording has no such file, or it is damaged.
         HTTPException: A condition fails, or nothing of the range exists.
     """
-    size = file.digest.size
-    headers = _validators(file, caching)
-    if not _is_modified(request, headers["ETag"]):
+    file = recording.file(key)
+    headers = _validators(file, state.caching(immutable="@" in address))
+    if not is_modified(request, file):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-    headers |= {"Accept-Ranges": "bytes", "X-Content-Type-Options": "nosniff"}
-    media_type = _media_type(file)
+    headers |= {"Accept-Ranges": "bytes", "Content-Type": _media_type(file)}
     if request.method == "HEAD":  # a range means nothing to it
-        headers["Content-Length"] = str(size)
-        return Response(headers=headers, media_type=media_type)
-    part = _part(request, headers["ETag"], size)
-    status = HTTPStatus.OK
-    if part is not None:
-        status, headers["Content-Range"] = HTTPStatus.PARTIAL_CONTENT, content_range(part, size)
-    # In one piece: FileResponse's many small ones take several times as long.
-    body = recording.read(file, range(size) if part is None else part)
-    return Response(body, status_code=status, headers=headers, media_type=media_type)
+        return Response(headers=headers | {"Content-Length": str(file.digest.size)})
+    if isinstance(file, Document):
+        return _answer_bytes(request, file, headers)
+    prefix = state.settings.accel_prefix
+    if prefix is not None and _is_delegated(request, file):
+        _part(request, headers["ETag"], file.digest.size)  # refused here, not there
+        headers["X-Accel-Redirect"] = prefix + quote(recording.served_path(key))
+        del headers["Accept-Ranges"]  # the one in front adds its own
+        return Response(headers=headers)
+    found = SoundFile(recording.open(file), file.digest.size, headers)
+    state.hot_files.keep(address, key, found)
+    return answer_part(request, found, budget=state.budget)
+
+
+def answer_part(request: Request, found: SoundFile, *, budget: ByteBudget) -> FileAnswer:
+    """The answer that sends a file, or the part of it that the request names.
+
+    Raises:
+        HTTPException: Nothing of that part exists.
+    """
+    part = _part(request, found.headers["ETag"], found.size)
+    return FileAnswer(
+        found.file,
+        range(found.size) if part is None else part,
+        budget=budget,
+        status=_status(part),
+        headers=_with_range(found.headers, part, found.size),
+    )
+
+
+def _answer_bytes(request: Request, document: Document, headers: Mapping[str, str]) -> Response:
+    part = _part(request, headers["ETag"], document.digest.size)
+    data = document.data if part is None else document.data[part.start : part.stop]
+    told = _with_range(headers, part, document.digest.size)
+    return Response(data, status_code=_status(part), headers=told)
+
+
+def _status(part: range | None) -> HTTPStatus:
+    return HTTPStatus.OK if part is None else HTTPStatus.PARTIAL_CONTENT
+
+
+def _with_range(headers: Mapping[str, str], part: range | None, size: int) -> dict[str, str]:
+    added = {} if part is None else {"Content-Range": content_range(part, size)}
+    return {**headers, **added}
 
 
 def answer_document(request: Request, document: Document, *, caching: str) -> Response:
     """The answer to GET of a JSON document that the service makes."""
     headers = _validators(document, caching)
-    if not _is_modified(request, headers["ETag"]):
+    if not is_modified(request, document):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     return Response(document.data, headers=headers, media_type="application/json")
+
+
+def _is_delegated(request: Request, file: ListedFile) -> bool:
+    """Whether the web server in front answers as well: it cuts ranges, but knows not our tag.
+
+    Small documents are not worth a second look at the disk.
+    """
+    needs_tag = not {"if-range", "if-match"}.isdisjoint(request.headers.keys())
+    return not needs_tag and not file.key.endswith(".json")
 
 
 def _validators(file: Document | ListedFile, caching: str) -> dict[str, str]:
@@ -62,8 +110,13 @@ def _media_type(file: Document | ListedFile) -> str:
     return "application/json" if is_json else "application/octet-stream"
 
 
-def _is_modified(request: Request, tag: str) -> bool:
-    """Whether there is anything to send that the client does not have."""
+def is_modified(request: Request, file: Document | ListedFile) -> bool:
+    """Whether there is anything to send that the client does not have.
+
+    Raises:
+        HTTPException: `If-Match` lists other bytes.
+    """
+    tag = entity_tag(file.digest.sha256)
     wanted = _joined(request, "if-match")
     if wanted is not None and not lists_tag(wanted, tag, weak=False):
         raise HTTPException(

@@ -1,22 +1,20 @@
 """The files of one recording, read only; errors carry its name and never a path of the server."""
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
 
+from kdrec.api.open_file import OpenFile
+from kdrec.api.signature import Signature
 from kdrec.errors import IntegrityError, KdrecError, NotFoundError, StorageError
 from kdrec.store import LocalStorage
 
-
-class Signature(NamedTuple):
-    """By which a replaced file is noticed without reading it."""
-
-    inode: int
-    modified: int
-    changed: int
-    size: int
+# No link in the last place, and no waiting for the other end of a pipe.
+_READ_ONLY = (
+    os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+)
 
 
 class ServedFolder:
@@ -38,12 +36,27 @@ class ServedFolder:
         with self._named(key):
             return path.read_bytes()
 
-    def read_part(self, key: str, part: range) -> bytes:
-        """Some bytes of a file, fewer where it ends before them."""
+    def open(self, key: str) -> tuple[OpenFile, int]:
+        """A file to send, and its size.
+
+        Raises:
+            IntegrityError: It is no plain file, or a link to elsewhere.
+        """
         path = self._contained(key)
-        with self._named(key), path.open("rb") as file:
-            file.seek(part.start)
-            return file.read(len(part))
+        with self._named(key):
+            opened = OpenFile(os.open(path, _READ_ONLY), where=f"{key} of {self.name}")
+            status = opened.status()
+        if not stat.S_ISREG(status.st_mode):
+            raise IntegrityError(f"{key} of {self.name} is no plain file; put a copy in its place")
+        return opened, status.st_size
+
+    def served_path(self, key: str) -> str:
+        """The path of a file below the served folder, links resolved, with `/`.
+
+        Raises:
+            IntegrityError: It is a link to elsewhere.
+        """
+        return self._contained(key).relative_to(self._within).as_posix()
 
     def check_contained(self) -> None:
         """Whether it lies where it may.
@@ -64,10 +77,11 @@ class ServedFolder:
     def signature(self, key: str) -> Signature | None:
         """None where there is no such file; a file that cannot be reached is an error."""
         try:
-            with self._named(key):
-                return _signature((self._path / key).stat())
-        except NotFoundError:
+            return Signature.of(os.stat(f"{self._path}/{key}"))  # noqa: PTH116 - asked very often
+        except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            raise self._unreadable(key, error) from error
 
     def signatures(self, folder: str) -> dict[str, Signature]:
         """Of the files directly in a folder, by key; none where there is no such folder."""
@@ -97,11 +111,14 @@ class ServedFolder:
             raise NotFoundError(f"{self.name} has no file {key}") from error
         except (OSError, KdrecError) as error:
             reason = error if isinstance(error, OSError) else error.__cause__
-            raise StorageError(
-                f"{key} of {self.name} cannot be read: "
-                f"{getattr(reason, 'strerror', None) or type(reason).__name__}; try again, then "
-                "look at the server's disk"
-            ) from error
+            raise self._unreadable(key, reason) from error
+
+    def _unreadable(self, key: str, reason: BaseException | None) -> StorageError:
+        return StorageError(
+            f"{key} of {self.name} cannot be read: "
+            f"{getattr(reason, 'strerror', None) or type(reason).__name__}; try again, then "
+            "look at the server's disk"
+        )
 
 
 def _visible_files(
@@ -111,8 +128,4 @@ def _visible_files(
     for entry in entries:
         if not entry.name.startswith("."):
             with suppress(FileNotFoundError):
-                yield f"{folder}/{entry.name}", _signature(entry.stat())
-
-
-def _signature(status: os.stat_result) -> Signature:
-    return Signature(status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size)
+                yield f"{folder}/{entry.name}", Signature.of(entry.stat())

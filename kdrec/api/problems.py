@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from kdrec.errors import ErrorKind, KdrecError
 
 PROBLEM_TYPE = "application/problem+json"
+_RETRY_SECONDS = "2"
 _KINDS = {
     HTTPStatus.NOT_FOUND: ErrorKind.NOT_FOUND,
     HTTPStatus.PRECONDITION_FAILED: ErrorKind.CONFLICT,
@@ -45,7 +46,10 @@ def install_problem_handlers(app: FastAPI) -> None:
 
 async def _on_kdrec_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, KdrecError)
-    return _respond(request, error.outcome.http_status, error.kind, str(error))
+    response = respond(request, error.outcome.http_status, error.kind, str(error))
+    if error.kind is ErrorKind.UNAUTHENTICATED:
+        response.headers["WWW-Authenticate"] = 'Bearer realm="kdrec"'
+    return response
 
 
 async def _on_http_error(request: Request, error: Exception) -> Response:
@@ -54,7 +58,7 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
     detail = error.detail
     if detail == status.phrase:  # the framework's own, which says nothing more
         detail = f"{request.method} {_path(request)}: {detail.lower()}; /docs lists what there is"
-    response = _respond(request, status, _kind(status), detail)
+    response = respond(request, status, _kind(status), detail)
     response.headers.update(error.headers or {})
     return response
 
@@ -72,16 +76,21 @@ async def _on_invalid_request(request: Request, error: Exception) -> Response:
         for found in error.errors()
     ]
     status = HTTPStatus.UNPROCESSABLE_ENTITY
-    return _respond(request, status, ErrorKind.INVALID_INPUT, "; ".join(parts))
+    return respond(request, status, ErrorKind.INVALID_INPUT, "; ".join(parts))
 
 
 async def _on_bug(request: Request, _: Exception) -> Response:
     """The traceback is for the log; the one who asks may be anybody."""
     detail = "the server failed in a way it did not expect; its log has the traceback: report it"
-    return _respond(request, HTTPStatus.INTERNAL_SERVER_ERROR, ErrorKind.SERVICE, detail)
+    return respond(request, HTTPStatus.INTERNAL_SERVER_ERROR, ErrorKind.SERVICE, detail)
 
 
-def _respond(request: Request, status: int, kind: ErrorKind, detail: str) -> Response:
+def respond(request: Request, status: int, kind: ErrorKind, detail: str) -> Response:
+    """The problem as an answer; what is the server's fault is logged."""
+    request.scope["kdrec.kind"] = kind
+    headers = {"Cache-Control": "no-store"}
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers["Retry-After"] = _RETRY_SECONDS
     problem = Problem(
         type=f"urn:kdrec:problem:{kind}",
         title=kind.replace("_", " ").capitalize(),
@@ -96,7 +105,7 @@ def _respond(request: Request, status: int, kind: ErrorKind, detail: str) -> Res
         problem.model_dump_json(),
         status_code=status,
         media_type=PROBLEM_TYPE,
-        headers={"Cache-Control": "no-store"},
+        headers=headers,
     )
 
 

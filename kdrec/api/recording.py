@@ -4,7 +4,9 @@ import json
 from dataclasses import dataclass
 from typing import Self
 
-from kdrec.api.folder import ServedFolder, Signature
+from kdrec.api.folder import ServedFolder
+from kdrec.api.open_file import OpenFile
+from kdrec.api.signature import Signature
 from kdrec.errors import IncompleteError, IntegrityError, NotFoundError
 from kdrec.store import (
     HEADER_KEY,
@@ -67,9 +69,10 @@ class ServedRecording:
         self._folder = folder
         self._signatures = _signatures(folder)  # before reading, so that no change is overlooked
         self._reader = RecordingReader(folder, where=folder.name)
+        self._identity = self._reader.identity  # not asked for again: it digests the whole seal
         self._check_keys()
         self._entries: dict[str, _Entry] = {}
-        self._ledger: tuple[dict[str, LedgerEntry], Document] | None = None
+        self._ledger: tuple[dict[Block, Signature], Document] | None = None
 
     def _check_keys(self) -> None:
         """A ledger may come from anywhere, and its keys are joined to a path."""
@@ -93,7 +96,7 @@ class ServedRecording:
     @property
     def identity(self) -> str | None:
         """Digest of the seal, None while the recording goes on."""
-        return self._reader.identity
+        return self._identity
 
     def is_current(self, folder: ServedFolder) -> bool:
         """Whether that folder still holds the header and the seal that were read here."""
@@ -119,31 +122,34 @@ class ServedRecording:
         self._check_size(key, digest)
         return ListedFile(key, digest)
 
-    def read(self, file: Document | ListedFile, part: range) -> bytes:
-        """Bytes of a file.
+    def open(self, file: ListedFile) -> OpenFile:
+        """The file of a key, to be sent.
 
         Raises:
-            IntegrityError: The file became shorter.
+            IntegrityError: It has another size than the ledger says.
         """
-        if isinstance(file, Document):
-            return file.data[part.start : part.stop]
-        data = self._folder.read_part(file.key, part)
-        if len(data) != len(part):
-            raise IntegrityError(f"{file.key} of {self.name} was cut off; {self._reader.remedy}")
-        return data
+        opened, size = self._folder.open(file.key)
+        self._compare_size(file.key, size, file.digest)
+        return opened
+
+    def served_path(self, key: str) -> str:
+        """Where the file of a key lies below the served folder, links resolved, with `/`.
+
+        Raises:
+            IntegrityError: It is a link to elsewhere.
+        """
+        return self._folder.served_path(key)
 
     def ledger(self) -> Document:
         """Everything that is committed, in one JSON document."""
-        entries = {
-            block.name: self._entry(block, signature)
-            for block, signature in self.committed().items()
-        }
+        committed = self.committed()
         kept = self._ledger
-        if kept is None or kept[0] != entries:
-            kept = self._ledger = entries, Document.of(self._ledger_bytes(entries))
+        if kept is None or kept[0] != committed:
+            kept = self._ledger = committed, Document.of(self._ledger_bytes(committed))
         return kept[1]
 
-    def _ledger_bytes(self, entries: dict[str, LedgerEntry]) -> bytes:
+    def _ledger_bytes(self, committed: dict[Block, Signature]) -> bytes:
+        entries = {block.name: self._entry(block, found) for block, found in committed.items()}
         blocks = {
             name: {"files": {key: digest.model_dump() for key, digest in entry.files.items()}}
             for name, entry in entries.items()
@@ -181,9 +187,12 @@ class ServedRecording:
                 f"{key} of {self.name} is missing, though its ledger lists it; "
                 f"{self._reader.remedy}"
             )
-        if signature.size != digest.size:
+        self._compare_size(key, signature.size, digest)
+
+    def _compare_size(self, key: str, size: int, digest: FileDigest) -> None:
+        if size != digest.size:
             raise IntegrityError(
-                f"{key} of {self.name} has {signature.size} bytes, its ledger says {digest.size}; "
+                f"{key} of {self.name} has {size} bytes, its ledger says {digest.size}; "
                 f"{self._reader.remedy}"
             )
 

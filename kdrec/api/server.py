@@ -5,19 +5,20 @@ import ipaddress
 import os
 import socket
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-import uvicorn
+from prometheus_client import CollectorRegistry
 
-from kdrec.api.app import create_app
+from kdrec.api.metrics import MetricsPort
 from kdrec.api.settings import ServiceSettings
+from kdrec.api.workers import ManyWorkers, Runner, SingleWorker
 from kdrec.errors import InvalidInputError, KdrecError, StorageError
 
 OnReady = Callable[[str], None]
 _BACKLOG = 2048
-# Longer than clients keep idle connections (httpx: 5 s), else one closes as it is used again.
-_KEEP_ALIVE_SECONDS = 30
 
 
 def serve(settings: ServiceSettings, *, on_ready: OnReady | None = None) -> None:
@@ -28,7 +29,7 @@ def serve(settings: ServiceSettings, *, on_ready: OnReady | None = None) -> None
         on_ready: Called once with the address, when it answers.
 
     Raises:
-        InvalidInputError: The port is taken, or the host is none, or not of this machine only.
+        InvalidInputError: A port is taken, or the host is none, or not of this machine only.
         StorageError: The network refuses.
     """
     with closing(BoundService(settings, on_ready=on_ready)) as service, suppress(KeyboardInterrupt):
@@ -36,7 +37,7 @@ def serve(settings: ServiceSettings, *, on_ready: OnReady | None = None) -> None
 
 
 class BoundService:
-    """A service that has its port already: the address is known, and nobody else can take it.
+    """A service that has its ports already: the address is known, and nobody else can take it.
 
     Args:
         settings: What, and where.
@@ -49,48 +50,49 @@ class BoundService:
 
     def __init__(self, settings: ServiceSettings, *, on_ready: OnReady | None = None) -> None:
         self._socket = _listen(settings)
-        self._server = _ReportingServer(
-            uvicorn.Config(
-                create_app(settings),
-                access_log=False,
-                log_config=None,  # logging is the program's, and its stdout is for results
-                lifespan="off",
-                server_header=False,
-                timeout_graceful_shutdown=settings.shutdown_seconds,
-                timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-                ws="none",
-            ),
-            on_started=lambda: on_ready(self.url) if on_ready is not None else None,
-        )
         self.url = _url(self._socket)
+        with ExitStack() as stack:
+            stack.callback(self._socket.close)
+            self._runner = self._make_runner(settings, on_ready or (lambda _: None), stack)
+            self.metrics_port = _offer_metrics(settings, self._runner.registry(), stack)
+            self._closing = stack.pop_all()
+
+    def _make_runner(
+        self, settings: ServiceSettings, on_ready: OnReady, stack: ExitStack
+    ) -> Runner:
+        if settings.workers == 1:
+            return SingleWorker(settings, self._socket, on_started=lambda: on_ready(self.url))
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="kdrec-metrics-")))
+        return ManyWorkers(
+            settings, self._socket, metrics=folder, on_started=lambda: on_ready(self.url)
+        )
 
     def run(self) -> None:
         """Serve until `stop`, or a signal if this is the main thread."""
-        self._server.run(sockets=[self._socket])
+        self._runner.run()
 
     def stop(self) -> None:
         """Let `run` finish; from any thread."""
-        self._server.should_exit = True
+        self._runner.stop()
 
     def close(self) -> None:
-        """Give the port back, if `run` has not done so."""
-        self._socket.close()
+        """Give the ports back, if `run` has not done so."""
+        self._closing.close()
 
 
-class _ReportingServer(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, *, on_started: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._on_started = on_started
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets=sockets)
-        if self.started:
-            self._on_started()
+def _offer_metrics(
+    settings: ServiceSettings, registry: CollectorRegistry, stack: ExitStack
+) -> int | None:
+    if settings.metrics_port is None:
+        return None
+    port = MetricsPort(registry, host=settings.metrics_host, port=settings.metrics_port)
+    stack.callback(port.close)
+    return port.port
 
 
 def _listen(settings: ServiceSettings) -> socket.socket:
     family, protocol, address = _resolve(settings)
-    if not settings.public:
+    if not settings.public and settings.tokens is None:
         _check_loopback(settings.host, address[0])
     # The protocol by number: without it asyncio leaves Nagle's algorithm on, and the second answer
     # of a connection waits 40 ms for the client's acknowledgement.
@@ -125,7 +127,7 @@ def _check_loopback(host: str, address: str) -> None:
         raise InvalidInputError(
             f"host {host!r} would offer the recordings to everyone who reaches this machine, and "
             "nobody is asked for a token; allowed is a loopback address such as 127.0.0.1: leave "
-            "the host away, or say --public"
+            "the host away, make tokens by `kdrec token` for --tokens, or say --public"
         )
 
 

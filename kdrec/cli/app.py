@@ -17,6 +17,7 @@ from kdrec.cli import (
     record,
     repair,
     serve,
+    token,
     train,
     verify,
 )
@@ -50,6 +51,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
 }
 for _name, _command in _COMMANDS.items():
     app.command(_name)(_command)
+app.add_typer(token.app, name="token")
 
 
 def _show_version(wanted: bool) -> None:

@@ -21,6 +21,10 @@ def fetch(
         str | None,
         typer.Option(metavar="FIRST:END", help="Only the view groups that hold these: 0:8."),
     ] = None,
+    follow: Annotated[
+        bool,
+        typer.Option("--follow", help="Go on while it is recorded, until all of it is here."),
+    ] = False,
     token: Token = None,
     as_json: Json = False,
 ) -> None:
@@ -28,7 +32,7 @@ def fetch(
     if not is_address(url):
         raise InvalidInputError(f"{url} is no address; copy a local recording with cp -r")
     with progress_bar("fetching", "files") as bar:
-        for progress in run(url, folder, views=parse_views(views), token=token):
+        for progress in run(url, folder, views=parse_views(views), token=token, follow=follow):
             bar.update(progress.done, progress.total, size(progress.num_bytes))
     copy = open_recording(folder)
     here, total = copy.progress()

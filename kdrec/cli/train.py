@@ -83,6 +83,12 @@ def train(
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option()] = "auto",
     num_workers: Annotated[int, typer.Option(min=0, help="Processes that read and replay.")] = 0,
     threads: Annotated[int | None, typer.Option(min=1, help="Of the CPU.")] = None,
+    wait: Annotated[
+        float,
+        typer.Option(
+            min=0, metavar="SECONDS", help="How long to wait for a view that is being recorded."
+        ),
+    ] = 0,
     cache: Cache = None,
     token: Token = None,
     config: Config = None,
@@ -111,7 +117,7 @@ def train(
         num_workers=num_workers,
         threads=threads,
     )
-    opened = open_recording(recording, cache=cache, token=token)
+    opened = open_recording(recording, cache=cache, token=token, wait=wait)
     samples = _load(opened, data, data_arg, split)
     test_samples = _load(opened, test, test_arg, test_split)
     with progress_bar("training", "epochs") as bar:

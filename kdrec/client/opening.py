@@ -9,6 +9,7 @@ import platformdirs
 
 from kdrec.client.addresses import is_address, reach
 from kdrec.client.cache import CacheRules
+from kdrec.client.following import GrowthWatch, watch_of
 from kdrec.client.offline import OfflineTransport, RememberedAddress
 from kdrec.client.recording import Recording
 from kdrec.client.remote import RecordingSummary, RemoteStorage
@@ -24,6 +25,7 @@ def open_recording(
     cache: str | Path | None = None,
     cache_limit: int | None = None,
     token: str | None = None,
+    wait: float = 0.0,
 ) -> Recording:
     """Open a recording on disk, behind `kdrec serve`, on a static host or in an object store.
 
@@ -36,6 +38,7 @@ def open_recording(
             that was opened before opens without its server, as far as it was fetched.
         cache_limit: Bytes that this recording may take there; what was used longest ago goes first.
         token: Bearer token; by default KDREC_TOKEN.
+        wait: Seconds for which reading waits for a view that is not recorded yet.
 
     Returns:
         The recording, after a check of its metadata; records are read when asked for.
@@ -49,7 +52,7 @@ def open_recording(
     text = str(uri)
     if not is_address(text):
         path = Path(text).expanduser()
-        return Recording(LocalStorage(path), where=text)
+        return Recording(LocalStorage(path), where=text, wait=wait)
     root = _cache_folder(cache)
     remembered = RememberedAddress(root, text)
     try:
@@ -64,7 +67,7 @@ def open_recording(
     rules = CacheRules(limit=cache_limit, locks=root / ".locks" / name)
     folder = LocalStorage(root / name)
     storage = RemoteStorage(transport, folder, header=summary.header, rules=rules)
-    recording = Recording(storage, where=text, remote=True)
+    recording = Recording(storage, where=text, remote=True, watch=watch_of(transport), wait=wait)
     remembered.remember(summary, storage)
     return recording
 
@@ -96,7 +99,12 @@ class FetchProgress:
 
 
 def fetch(
-    url: str, folder: Path, *, views: range | None = None, token: str | None = None
+    url: str,
+    folder: Path,
+    *,
+    views: range | None = None,
+    token: str | None = None,
+    follow: bool = False,
 ) -> Iterator[FetchProgress]:
     """Copy a recording, or some of its views, to a folder; what is there already stays.
 
@@ -105,9 +113,10 @@ def fetch(
         folder: The copy: complete or partial, it opens like any recording.
         views: Whole view groups that hold these; all by default.
         token: Bearer token; by default KDREC_TOKEN.
+        follow: Go on while it is recorded, until it is sealed or these views are complete.
 
     Yields:
-        Progress after every file.
+        Progress after every file; while following, of the files that are known so far.
 
     Raises:
         ConflictError: The folder holds another recording.
@@ -119,14 +128,33 @@ def fetch(
     copy.remove_unfinished()
     storage = RemoteStorage(transport, copy, header=summary.header)
     reader = RecordingReader(storage, where=url)
-    blocks = _wanted(reader, views)
+    wanted = _wanted(reader, views)
+    watch = watch_of(transport) if follow else None
+    num_bytes, done = 0, 0
     keys = sorted(reader.header.files)
-    for block in blocks:
-        keys += sorted(reader.entry(block).files)
-    num_bytes = 0
-    for done, key in enumerate(keys, start=1):
-        num_bytes += len(storage.read(key))
-        yield FetchProgress(done=done, total=len(keys), num_bytes=num_bytes)
+    for blocks in _appearing(reader, wanted, watch):
+        for block in blocks:
+            keys += sorted(reader.entry(block).files)
+        while done < len(keys):
+            num_bytes += len(storage.read(keys[done]))
+            done += 1
+            yield FetchProgress(done=done, total=len(keys), num_bytes=num_bytes)
+
+
+def _appearing(
+    reader: RecordingReader, wanted: list[Block], watch: GrowthWatch | None
+) -> Iterator[list[Block]]:
+    """The wanted blocks that are there; then, if there is a watch, those that come, as they do."""
+    missing = wanted
+    while True:
+        reader.refresh()  # before the blocks: what is sealed gets no more of them
+        committed = set(reader.committed())
+        yield [block for block in missing if block in committed]
+        missing = [block for block in missing if block not in committed]
+        everything = not missing and len(wanted) < len(reader.grid)
+        if watch is None or everything or reader.identity is not None:
+            return
+        watch.wait()
 
 
 def _check_target(folder: Path) -> None:
@@ -146,7 +174,6 @@ def _wanted(reader: RecordingReader, views: range | None) -> list[Block]:
         raise InvalidInputError(
             f"views must lie within 0:{reader.grid.views}, got {views.start}:{views.stop}"
         )
-    committed = reader.committed()
     if views is None:
-        return committed
-    return [b for b in committed if b.views.start < views.stop and views.start < b.views.stop]
+        return list(reader.grid)
+    return [b for b in reader.grid if b.views.start < views.stop and views.start < b.views.stop]

@@ -3,6 +3,8 @@
 Shape letters: B batch, N points, D channels, C teacher classes.
 """
 
+import math
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -11,9 +13,11 @@ import numpy.typing as npt
 
 from kdrec.augment import Array, ViewParameters, fingerprint, fingerprint_tolerance
 from kdrec.client.ahead import FetchAhead
-from kdrec.errors import ConflictError, ErrorKind, NotFoundError
+from kdrec.client.following import GrowthWatch, SteadyWatch
+from kdrec.errors import ConflictError, ErrorKind, IncompleteError, InvalidInputError, NotFoundError
 from kdrec.samples import SampleIdentity, SampleSet, align
 from kdrec.store import (
+    Block,
     Correct,
     Fidelity,
     Manifest,
@@ -48,9 +52,21 @@ class Recording:
         storage: Where its files come from.
         where: Its path or address.
         remote: Whether reading has to fetch.
+        watch: Tells when it has grown; by default it is looked at every second.
+        wait: Seconds for which `read` waits for a view that is not recorded yet.
     """
 
-    def __init__(self, storage: ReadableStorage, *, where: str, remote: bool = False) -> None:
+    def __init__(
+        self,
+        storage: ReadableStorage,
+        *,
+        where: str,
+        remote: bool = False,
+        watch: GrowthWatch | None = None,
+        wait: float = 0.0,
+    ) -> None:
+        self._wait = wait
+        self._watch = watch or SteadyWatch()
         self._reader = RecordingReader(storage, where=where)
         self._ahead = FetchAhead(storage, self._reader) if remote else None
         self._augmentation = self.manifest.plan.augmentation
@@ -114,6 +130,32 @@ class Recording:
         self._reader.refresh()
         return len(self._reader.committed()), len(self._reader.grid)
 
+    def wait_for(self, view: int, *, timeout: float = math.inf) -> None:
+        """Wait until a view of a running recording is complete.
+
+        Args:
+            view: Its number.
+            timeout: Seconds after which to give up; a recorder may have died.
+
+        Raises:
+            InvalidInputError: There is no such view.
+            IncompleteError: It was not complete in time, or the recording is sealed and this copy
+                lacks it.
+        """
+        if not 0 <= view < self.num_views:
+            raise InvalidInputError(f"view must be from 0 to {self.num_views - 1}, got {view}")
+        deadline = time.monotonic() + timeout
+        while missing := self._missing(view):
+            if self.identity is not None or time.monotonic() >= deadline:
+                self._reader.entry(missing[0])  # raises, unless it has just come
+            self._watch.wait()
+            self._reader.refresh()
+
+    def _missing(self, view: int) -> list[Block]:
+        committed = set(self._reader.committed())
+        wanted = (block for block in self._reader.grid if view in block.views)
+        return [block for block in wanted if block not in committed]
+
     def correct(self) -> Correct:
         """The teacher's score over the blocks that are here."""
         return self._reader.correct()
@@ -125,6 +167,13 @@ class Recording:
 
         See `kdrec.store.RecordingReader.read`.
         """
+        try:
+            return self._reader.read(view, indices)
+        except IncompleteError:
+            if self._wait <= 0 or self.identity is not None:
+                raise
+        for number in np.unique(view):
+            self.wait_for(int(number), timeout=self._wait)
         return self._reader.read(view, indices)
 
     def fetch_ahead(self, views: Iterable[int]) -> None:

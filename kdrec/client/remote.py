@@ -182,15 +182,21 @@ class RemoteStorage:
             self._settle(key)
 
     def _parse(self, key: str, data: bytes) -> LedgerEntry | Seal:
+        document: LedgerEntry | Seal
         if key == SEAL_KEY:
-            return Seal.from_bytes(data, where=key, remedy=_REMEDY)
-        entry = LedgerEntry.from_bytes(data, where=key, remedy=_REMEDY)
-        if self._header != (entry.digest if key == HEADER_KEY else entry.recording):
+            document = Seal.from_bytes(data, where=key, remedy=_REMEDY)
+            header = FileDigest.of(self._read_document(HEADER_KEY))
+            belongs = document.files.get(HEADER_KEY) == header
+        else:
+            document = LedgerEntry.from_bytes(data, where=key, remedy=_REMEDY)
+            found = document.digest if key == HEADER_KEY else document.recording
+            belongs = found == self._header
+        if not belongs:
             raise ConflictError(
                 f"{key} belongs to another recording: it was replaced under its name while it was "
                 "read; open it again"
             )
-        return entry
+        return document
 
     def _settle(self, document: str) -> None:
         """Write a document if all that it lists is here.

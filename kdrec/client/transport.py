@@ -7,11 +7,14 @@ import os
 import time
 import weakref
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import httpx
 
 from kdrec.errors import (
+    ErrorKind,
     IncompleteError,
     IntegrityError,
     InvalidInputError,
@@ -27,8 +30,24 @@ _ATTEMPTS = 5
 _RELAYED: Mapping[str, type[KdrecError]] = {
     kind.default_kind: kind for kind in (NotFoundError, IncompleteError, IntegrityError)
 }
+_OWN_KINDS = {kind.value: kind for kind in (ErrorKind.UNAUTHENTICATED, ErrorKind.FORBIDDEN)}
 _FIRST_PAUSE_SECONDS = 0.25
+_LONGEST_PAUSE_SECONDS = 30.0
+_MOST_REDIRECTS = 5
 TOKEN_VARIABLE = "KDREC_TOKEN"  # noqa: S105 - the name of a variable, not a token
+TOKEN_FILE_VARIABLE = "KDREC_TOKEN_FILE"  # noqa: S105
+
+
+@dataclass(frozen=True, slots=True)
+class TaggedBytes:
+    """The body of an answer.
+
+    Attributes:
+        tag: Its entity tag, empty where the server gives none.
+    """
+
+    data: bytes
+    tag: str
 
 
 class Transport(Protocol):
@@ -47,9 +66,11 @@ class Transport(Protocol):
 class HttpTransport:
     """Gets over HTTP, with retries; one connection pool a process, so that forks are safe.
 
+    The token goes to the scheme, host and port of `url` and nowhere else, whatever a redirect says.
+
     Args:
         url: Everything is below it.
-        token: Bearer token; by default the environment's KDREC_TOKEN.
+        token: Bearer token; by default KDREC_TOKEN, or the contents of the file KDREC_TOKEN_FILE.
         timeout: Seconds without an answer after which a try has failed.
         sleep: Pauses between tries; a test may pass its own.
     """
@@ -63,7 +84,8 @@ class HttpTransport:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.url = url.rstrip("/")
-        self._token = os.environ.get(TOKEN_VARIABLE) if token is None else token
+        _check_address(self.url)
+        self._token = _find_token(os.environ) if token is None else token
         if self._token is not None and not (self._token.isascii() and self._token.isprintable()):
             raise InvalidInputError(f"the token in {TOKEN_VARIABLE} holds characters no token has")
         self._timeout = timeout
@@ -76,10 +98,24 @@ class HttpTransport:
 
     def get(self, path: str) -> bytes:
         url = f"{self.url}/{path}" if path else self.url
+        return _body(self._answer(url, {}), url)
+
+    def get_unless(self, path: str, *, tag: str) -> TaggedBytes | None:
+        """The body and its tag, or None while it still has this tag; raises as `get` does."""
+        url = f"{self.url}/{path}"
+        response = self._answer(url, {"If-None-Match": tag} if tag else {})
+        if response.status_code == httpx.codes.NOT_MODIFIED:
+            return None
+        return TaggedBytes(_body(response, url), response.headers.get("ETag", ""))
+
+    def _answer(self, url: str, headers: Mapping[str, str]) -> httpx.Response:
         for attempt in range(_ATTEMPTS):
             last = attempt == _ATTEMPTS - 1
+            asked_pause = 0.0
             try:
-                response = self._connected().get(url)
+                response = self._follow(
+                    self._connected().build_request("GET", url, headers=headers)
+                )
             except httpx.InvalidURL as error:
                 raise InvalidInputError(f"{url} is no address: {error}") from error
             except httpx.HTTPError as error:
@@ -90,19 +126,36 @@ class HttpTransport:
                     ) from error
             else:
                 if response.status_code not in _TRANSIENT or last:
-                    return _body(response, url)
-            self._sleep(_FIRST_PAUSE_SECONDS * 2**attempt)
+                    return response
+                asked_pause = _asked_pause(response)
+            self._sleep(max(asked_pause, _FIRST_PAUSE_SECONDS * 2**attempt))
         raise AssertionError("unreachable")
+
+    def _follow(self, request: httpx.Request) -> httpx.Response:
+        """Send, and follow redirects.
+
+        By hand, because httpx carries the token on from http to https, which may be another
+        server.
+        """
+        origin, token = _origin(request.url), self._token
+        for _ in range(_MOST_REDIRECTS):
+            request.headers.pop("Authorization", None)
+            if _origin(request.url) != origin:
+                token = None  # not even if the way leads back
+            if token:
+                request.headers["Authorization"] = f"Bearer {token}"
+            response = self._connected().send(request)
+            if response.next_request is None:
+                return response
+            request = response.next_request
+        raise httpx.TooManyRedirects(f"more than {_MOST_REDIRECTS} redirects", request=request)
 
     def _connected(self) -> httpx.Client:
         if self._client is None or self._process != os.getpid():
-            headers = {"User-Agent": f"kdrec/{__version__}"}
-            if self._token:
-                # httpx drops the header itself where a redirect leaves the host.
-                headers["Authorization"] = f"Bearer {self._token}"
-            self._client = httpx.Client(
-                headers=headers, timeout=self._timeout, follow_redirects=True
-            )
+            # Shards are compressed already; a server that compresses them again gains nothing, and
+            # one that means harm sends a few bytes that unpack to very many.
+            headers = {"User-Agent": f"kdrec/{__version__}", "Accept-Encoding": "identity"}
+            self._client = httpx.Client(headers=headers, timeout=self._timeout)
             weakref.finalize(self, self._client.close)
             self._process = os.getpid()
         return self._client
@@ -121,7 +174,44 @@ def _body(response: httpx.Response, url: str) -> bytes:
         f"{url} answered {response.status_code}: {detail}",
         status=response.status_code,
         request=f"GET {url}",
+        kind=_OWN_KINDS.get(problem.get("kind", "")),
     )
+
+
+def _check_address(url: str) -> None:
+    """A password in an address ends up in messages and logs.
+
+    Raises:
+        InvalidInputError: There is one.
+    """
+    if "@" in url.partition("://")[2].partition("/")[0]:
+        raise InvalidInputError(
+            "an address must not hold a user or password; give the token as token= or in "
+            f"{TOKEN_VARIABLE}"
+        )
+
+
+def _find_token(environment: Mapping[str, str]) -> str | None:
+    path = environment.get(TOKEN_FILE_VARIABLE)
+    if environment.get(TOKEN_VARIABLE) or not path:
+        return environment.get(TOKEN_VARIABLE)
+    try:
+        return Path(path).read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInputError(
+            f"{TOKEN_FILE_VARIABLE} names {path}, which cannot be read: {error}; give a file that "
+            "holds a token"
+        ) from error
+
+
+def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port
+
+
+def _asked_pause(response: httpx.Response) -> float:
+    """Seconds of `Retry-After`, as far as we wait."""
+    seconds = response.headers.get("Retry-After", "")
+    return min(float(seconds), _LONGEST_PAUSE_SECONDS) if seconds.isdecimal() else 0.0
 
 
 def _problem(response: httpx.Response) -> Mapping[str, str]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from queue import Queue
+from typing import Any
 
 import httpx
 import numpy as np
@@ -142,11 +143,11 @@ def ask() -> Ask:
 
 
 @contextmanager
-def running(root: Path) -> Iterator[str]:
+def running(root: Path, **settings: Any) -> Iterator[str]:
     """The address of a real server in a thread."""
     ready: Queue[str] = Queue()
-    settings = ServiceSettings(root=root, port=0)
-    with closing(BoundService(settings, on_ready=ready.put)) as service:
+    told = ServiceSettings(root=root, port=0, **settings)
+    with closing(BoundService(told, on_ready=ready.put)) as service:
         thread = threading.Thread(target=service.run)
         thread.start()
         try:
@@ -158,10 +159,10 @@ def running(root: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def serve_folder() -> Iterator[Callable[[Path], str]]:
-    """Serve a folder on a free port until the test ends; gives the address."""
+def serve_folder() -> Iterator[Callable[..., str]]:
+    """Serve a folder, with settings, on a free port until the test ends; gives the address."""
     with ExitStack() as stack:
-        yield lambda root: stack.enter_context(running(root))
+        yield lambda root, **settings: stack.enter_context(running(root, **settings))
 
 
 @pytest.fixture(scope="session")

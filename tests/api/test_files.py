@@ -1,4 +1,6 @@
+import asyncio
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,8 +11,8 @@ from hypothesis import strategies as st
 
 from kdrec.api.catalog import Catalog
 from kdrec.api.names import RecordingAddress
-from kdrec.api.recording import ServedRecording
-from kdrec.errors import ErrorKind, IncompleteError, IntegrityError, NotFoundError
+from kdrec.api.recording import ListedFile, ServedRecording
+from kdrec.errors import ErrorKind, IncompleteError, IntegrityError, NotFoundError, StorageError
 from kdrec.store import LocalStorage, RecordingReader, Seal
 
 Ask = Callable[..., httpx.Response]
@@ -50,7 +52,7 @@ def test_head_tells_everything_but_the_bytes(finished_url: str, key: str) -> Non
     url = f"{finished_url}/v1/recordings/mn/zarr/{key}"
     whole, head = httpx.get(url), httpx.head(url, headers={"Range": "bytes=0-1"})
     assert (head.status_code, head.content) == (200, b"")
-    changing = {"date"}
+    changing = {"date", "x-request-id"}
     assert {k: v for k, v in head.headers.items() if k not in changing} == {
         k: v for k, v in whole.headers.items() if k not in changing
     }
@@ -248,12 +250,33 @@ def test_a_shard_of_another_size_is_damage(
     assert f"its ledger says {len(shard)}" in answer.json()["detail"]
 
 
-def test_a_file_that_is_cut_off_while_it_is_read_is_damage(root: Path) -> None:
+def test_a_file_that_is_cut_off_before_it_is_opened_is_damage(root: Path) -> None:
     recording = Catalog(root).find(RecordingAddress("mn"))
     file = recording.file(SHARD)
+    assert isinstance(file, ListedFile)
     (root / "mn.zarr" / SHARD).write_bytes(b"short")
-    with pytest.raises(IntegrityError, match=f"{SHARD} of mn was cut off"):
-        recording.read(file, range(file.digest.size))
+    with pytest.raises(IntegrityError, match=f"{SHARD} of mn has 5 bytes"):
+        recording.open(file)
+
+
+def test_a_file_that_is_cut_off_while_it_is_sent_is_never_sent_short(root: Path) -> None:
+    recording = Catalog(root).find(RecordingAddress("mn"))
+    file = recording.file(SHARD)
+    assert isinstance(file, ListedFile)
+    opened = recording.open(file)
+    (root / "mn.zarr" / SHARD).write_bytes(b"short")
+    with pytest.raises(StorageError, match=f"{SHARD} of mn was cut off while it was sent"):
+        asyncio.run(opened.read(range(file.digest.size)))
+
+
+def test_a_pipe_in_the_place_of_a_file_is_refused_and_waits_for_nobody(root: Path) -> None:
+    recording = Catalog(root).find(RecordingAddress("mn"))
+    file = recording.file(SHARD)
+    assert isinstance(file, ListedFile)
+    (root / "mn.zarr" / SHARD).unlink()
+    os.mkfifo(root / "mn.zarr" / SHARD)
+    with pytest.raises(IntegrityError, match="is no plain file"):
+        recording.open(file)
 
 
 def test_a_file_that_cannot_be_read_is_no_absent_one(root: Path, ask: Ask) -> None:

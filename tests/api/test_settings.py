@@ -26,3 +26,11 @@ def test_a_port_that_is_none_is_refused(tmp_path: Path, port: int) -> None:
 def test_it_is_for_this_machine_only_unless_told_otherwise(tmp_path: Path) -> None:
     settings = ServiceSettings(root=tmp_path)
     assert (settings.host, settings.port, settings.public) == ("127.0.0.1", 8080, False)
+
+
+@pytest.mark.parametrize(
+    "prefix", ["", "internal/", "/internal", "/in ternal/", "/x/\n", "http://h/"]
+)
+def test_an_accel_prefix_that_is_no_location_is_refused(tmp_path: Path, prefix: str) -> None:
+    with pytest.raises(InvalidInputError, match="such as /internal/"):
+        ServiceSettings(root=tmp_path, accel_prefix=prefix)

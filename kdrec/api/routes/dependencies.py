@@ -1,16 +1,23 @@
-"""What the handlers depend on: the catalog of the app they belong to."""
+"""What the handlers depend on: the service's state, and the recordings that one may see."""
 
 from typing import Annotated
 
 from fastapi import Depends, Request
 
-from kdrec.api.catalog import Catalog
+from kdrec.api.access import VisibleCatalog
+from kdrec.api.state import ServiceState, state_of
 
 
-async def _catalog(request: Request) -> Catalog:
-    catalog = request.app.state.catalog
-    assert isinstance(catalog, Catalog)
-    return catalog
+async def _state(request: Request) -> ServiceState:
+    return state_of(request)
 
 
-ServedCatalog = Annotated[Catalog, Depends(_catalog)]
+async def _visible_catalog(request: Request) -> VisibleCatalog:
+    state = state_of(request)
+    grant = state.grant(request)
+    request.scope["kdrec.token"] = grant.name  # for the log
+    return VisibleCatalog(state.catalog, grant)
+
+
+SharedState = Annotated[ServiceState, Depends(_state)]
+ServedCatalog = Annotated[VisibleCatalog, Depends(_visible_catalog)]

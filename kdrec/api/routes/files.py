@@ -4,9 +4,9 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from kdrec.api.byte_answers import IMMUTABLE, REVALIDATED, answer_file
+from kdrec.api.byte_answers import answer_file
 from kdrec.api.names import RecordingAddress
-from kdrec.api.routes.dependencies import ServedCatalog
+from kdrec.api.routes.dependencies import ServedCatalog, SharedState
 
 router = APIRouter(prefix="/v1/recordings", tags=["files"])
 _PATH = "/{name}/zarr/{key:path}"
@@ -15,9 +15,9 @@ _BYTES: dict[str, Any] = {"content": {"application/octet-stream": {}}}
 
 @router.head(_PATH, include_in_schema=False)
 @router.get(_PATH, response_class=Response, responses={200: _BYTES, 206: _BYTES, 304: {}, 416: {}})
-def read_file(name: str, key: str, catalog: ServedCatalog, request: Request) -> Response:
+def read_file(
+    name: str, key: str, catalog: ServedCatalog, state: SharedState, request: Request
+) -> Response:
     """A file that the ledger knows; under `NAME@IDENTITY` it never changes."""
-    address = RecordingAddress.parse(name)
-    recording = catalog.find(address)
-    caching = REVALIDATED if address.identity is None else IMMUTABLE
-    return answer_file(request, recording, recording.file(key), caching=caching)
+    recording = catalog.find(RecordingAddress.parse(name))
+    return answer_file(request, recording, key, state=state, address=name)

@@ -1,0 +1,61 @@
+"""Sending a stored file in pieces, with a bound on the bytes that are in memory."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from fastapi import Response
+from starlette.types import Receive, Scope, Send
+
+from kdrec.api.byte_budget import ByteBudget
+from kdrec.api.open_file import OpenFile
+
+PIECE_BYTES = 2**20  # smaller ones cost more than they save, larger ones are all in memory
+
+
+class FileAnswer(Response):
+    """An answer whose body is a part of a stored file.
+
+    Args:
+        file: What is sent.
+        part: Of the file.
+        budget: For the bytes in memory.
+        status: 200 or 206.
+        headers: Of the answer; the length is added.
+    """
+
+    def __init__(
+        self,
+        file: OpenFile,
+        part: range,
+        *,
+        budget: ByteBudget,
+        status: HTTPStatus,
+        headers: Mapping[str, str],
+    ) -> None:
+        super().__init__(status_code=status, headers={**headers, "Content-Length": str(len(part))})
+        self._file = file
+        self._part = part
+        self._budget = budget
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        starts = range(self._part.start, self._part.stop, PIECE_BYTES)
+        pieces = [range(start, min(start + PIECE_BYTES, self._part.stop)) for start in starts]
+        begun = False
+        for piece in pieces:
+            async with self._budget.taking(len(piece)):
+                data = await self._file.read(piece)
+                if not begun:  # only now: what goes wrong before can still be told
+                    begun = True
+                    await send(self._start())
+                more = piece.stop < self._part.stop
+                await send({"type": "http.response.body", "body": data, "more_body": more})
+        if not begun:
+            await send(self._start())
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def _start(self) -> dict[str, object]:
+        return {
+            "type": "http.response.start",
+            "status": self.status_code,
+            "headers": self.raw_headers,
+        }

@@ -1,0 +1,70 @@
+"""Files that were found sound a moment ago and may be sent again without asking the disk."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from kdrec.api.open_file import OpenFile
+
+# For so long an answer may be one that a look at the disk would no longer give: that of a
+# recording as it was before it was replaced, under the entity tag that it had then.
+_SECONDS = 1.0
+_MOST_FILES = 512
+
+
+@dataclass(frozen=True, slots=True)
+class SoundFile:
+    """A file that its ledger lists, of the size that it says.
+
+    Attributes:
+        headers: Of every answer that sends it, the entity tag among them.
+    """
+
+    file: OpenFile
+    size: int
+    headers: Mapping[str, str]
+
+
+class HotFiles:
+    """Sound files by address, each for a second.
+
+    Students ask for the same shards at the same time: for all but the first of them in a second no
+    worker thread is needed. The files stay open meanwhile, so that nothing here waits for a disk.
+
+    Args:
+        clock: Seconds that never run backwards.
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._files: dict[tuple[str, str], tuple[float, SoundFile]] = {}
+        self._lock = threading.Lock()
+        self._sweep: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def keep(self, name: str, key: str, found: SoundFile) -> None:
+        """Note what was found; from any thread."""
+        with self._lock:
+            if len(self._files) < _MOST_FILES:
+                self._files[name, key] = self._clock() + _SECONDS, found
+
+    def get(self, name: str, key: str) -> SoundFile | None:
+        """What was found at an address within the last second."""
+        until, found = self._files.get((name, key), (0.0, None))
+        return found if self._clock() < until else None
+
+    def sweep_later(self) -> None:
+        """Close what is out of date, as soon as it is; in the event loop."""
+        if self._files and self._sweep is None:
+            self._sweep = asyncio.get_running_loop().call_later(_SECONDS, self._sweep_now)
+
+    def _sweep_now(self) -> None:
+        self._sweep = None
+        with self._lock:
+            now = self._clock()
+            self._files = {place: kept for place, kept in self._files.items() if now < kept[0]}
+        self.sweep_later()

@@ -1,0 +1,122 @@
+"""What every request leaves behind: an id, a line in the log, numbers, headers that protect."""
+
+import logging
+import re
+import secrets
+import time
+from collections.abc import Callable
+from contextvars import ContextVar
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from kdrec.api.metrics import RequestMetrics
+
+REQUEST_ID = "X-Request-ID"
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+_KNOWN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+# The documentation page loads its program from a fixed place; everything else loads nothing.
+_PROTECTING = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+_DOCUMENTATION = {
+    "Content-Security-Policy": (
+        "default-src 'none'; connect-src 'self'; frame-ancestors 'none'; "
+        "img-src 'self' data: https://fastapi.tiangolo.com; "
+        "script-src 'unsafe-inline' https://cdn.jsdelivr.net; style-src https://cdn.jsdelivr.net"
+    )
+}
+_logger = logging.getLogger("kdrec.access")
+
+
+class Observation:
+    """Watches requests go by.
+
+    Args:
+        app: The rest of the service.
+        metrics: Where they are counted.
+        make_id: Makes the id of a request that brings none.
+        clock: Seconds that never run backwards.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        metrics: RequestMetrics,
+        make_id: Callable[[], str] = lambda: secrets.token_hex(8),
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._make_id = make_id
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        brought = Headers(scope=scope).get(REQUEST_ID, "")
+        identifier = brought if _KNOWN_ID.fullmatch(brought) else self._make_id()
+        request_id.set(identifier)
+        seen = _Seen(scope, send, identifier)
+        started = self._clock()
+        self._metrics.in_flight.inc()
+        try:
+            await self._app(scope, receive, seen.send)
+        finally:
+            self._metrics.in_flight.dec()
+            self._note(scope, seen, self._clock() - started)
+
+    def _note(self, scope: Scope, seen: "_Seen", seconds: float) -> None:
+        route = _route(scope)
+        kind = scope.get("kdrec.kind", "")
+        self._metrics.count(
+            route, scope["method"], seen.status, sent=seen.num_bytes, seconds=seconds, kind=kind
+        )
+        if _logger.isEnabledFor(logging.INFO):
+            # The path alone: what is in a query is nobody's business, tokens put there by mistake.
+            client = scope.get("client")
+            _logger.info(
+                "%s %s %d", scope["method"], scope["path"].encode("unicode_escape").decode(),
+                seen.status,
+                extra={
+                    "request_id": seen.identifier, "method": scope["method"],
+                    "path": scope["path"], "route": route, "status": seen.status,
+                    "bytes": seen.num_bytes, "seconds": round(seconds, 6), "kind": kind,
+                    "token": scope.get("kdrec.token", ""), "client": client[0] if client else "",
+                },
+            )  # fmt: skip
+
+
+class _Seen:
+    """One answer as it passes."""
+
+    def __init__(self, scope: Scope, send: Send, identifier: str) -> None:
+        self.identifier = identifier
+        self.status = 500  # of an answer that never began
+        self.num_bytes = 0
+        self._send = send
+        self._is_documentation = scope["path"] == "/docs"
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = MutableHeaders(raw=message["headers"])
+            headers[REQUEST_ID] = self.identifier
+            for name, value in _PROTECTING.items():
+                headers[name] = value
+            if self._is_documentation:
+                headers.update(_DOCUMENTATION)
+        else:
+            self.num_bytes += len(message.get("body", b""))
+        await self._send(message)
+
+
+def _route(scope: Scope) -> str:
+    """The pattern that was asked for: there are few of them, and infinitely many paths."""
+    found = scope.get("kdrec.route") or getattr(scope.get("route"), "path_format", None)
+    return found if isinstance(found, str) else "none"

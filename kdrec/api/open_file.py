@@ -1,0 +1,82 @@
+"""A stored file that is being sent: read without waiting where its bytes are in memory."""
+
+import os
+import weakref
+from collections.abc import Iterator
+
+from anyio import to_thread
+
+from kdrec.errors import StorageError
+
+# A read that would wait for the disk fails instead. Not everywhere (macOS), nor on every file
+# system (tmpfs): there a worker thread reads.
+_NO_WAIT = getattr(os, "RWF_NOWAIT", None)
+
+
+class OpenFile:
+    """Bytes of a file as it was opened, whatever takes its place meanwhile.
+
+    It is closed when nothing refers to it any more: answers that are being sent keep it.
+
+    Args:
+        descriptor: Belongs to this object from now on.
+        where: Name of the file, for errors.
+    """
+
+    def __init__(self, descriptor: int, *, where: str) -> None:
+        self._descriptor = descriptor
+        self._where = where
+        weakref.finalize(self, os.close, descriptor)
+
+    def status(self) -> os.stat_result:
+        """Size, kind and the rest."""
+        return os.fstat(self._descriptor)
+
+    async def read(self, part: range) -> bytes:
+        """Some bytes, which must exist.
+
+        In the event loop where they are in the page cache, which is several times faster than to
+        hand them from another thread; a cold disk keeps only a worker thread waiting.
+
+        Raises:
+            StorageError: The disk fails, or the file became shorter in its place.
+        """
+        data = _read_cached(self._descriptor, part)
+        if data is None:
+            data = await to_thread.run_sync(self._read_from_disk, part)
+        return data
+
+    def _read_from_disk(self, part: range) -> bytes:
+        try:
+            data = b"".join(_pieces(self._descriptor, part))
+        except OSError as error:
+            raise StorageError(f"{self._where} cannot be read: {error.strerror}") from error
+        if len(data) != len(part):
+            raise StorageError(f"{self._where} was cut off while it was sent; ask again")
+        return data
+
+
+def _read_cached(descriptor: int, part: range) -> bytes | None:
+    if _NO_WAIT is None:
+        return None
+    buffer, found = bytearray(len(part)), 0
+    try:
+        while found < len(part):  # one call may give less than is cached
+            rest = memoryview(buffer)[found:]
+            got = os.preadv(descriptor, [rest], part.start + found, _NO_WAIT)
+            if not got:
+                return None
+            found += got
+    except OSError:  # not cached, or not supported; if the disk fails, the thread says so
+        return None
+    return bytes(buffer)
+
+
+def _pieces(descriptor: int, part: range) -> Iterator[bytes]:
+    position = part.start
+    while position < part.stop:
+        piece = os.pread(descriptor, part.stop - position, position)
+        if not piece:
+            return
+        yield piece
+        position += len(piece)

@@ -9,7 +9,7 @@ from kdrec.api.hot_path import HotPath
 from kdrec.api.metrics import RequestMetrics
 from kdrec.api.observation import Observation
 from kdrec.api.problems import PROBLEM_TYPE, Problem, install_problem_handlers
-from kdrec.api.routes import files, health, recordings
+from kdrec.api.routes import files, health, recordings, records
 from kdrec.api.settings import ServiceSettings
 from kdrec.api.state import ServiceState
 from kdrec.version import __version__
@@ -41,6 +41,6 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     app.add_middleware(Admission, max_requests=settings.max_requests)
     app.add_middleware(Observation, metrics=RequestMetrics(state.registry))
     install_problem_handlers(app)
-    for router in (health.router, recordings.router, files.router):
+    for router in (health.router, recordings.router, records.router, files.router):
         app.include_router(router)
     return app

@@ -10,7 +10,10 @@ from kdrec.api.routes.dependencies import ServedCatalog, SharedState
 
 router = APIRouter(prefix="/v1/recordings", tags=["files"])
 _PATH = "/{name}/zarr/{key:path}"
-_BYTES: dict[str, Any] = {"content": {"application/octet-stream": {}}}
+_BYTES: dict[str, Any] = {
+    "description": "Stored bytes, or the part that Range names",
+    "content": {"application/octet-stream": {}, "application/json": {}},
+}
 
 
 @router.head(_PATH, include_in_schema=False)

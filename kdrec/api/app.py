@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
+from fastapi.security import HTTPBearer
 
 from kdrec.api.admission import Admission
 from kdrec.api.hot_path import HotPath
@@ -41,6 +42,9 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     app.add_middleware(Admission, max_requests=settings.max_requests)
     app.add_middleware(Observation, metrics=RequestMetrics(state.registry))
     install_problem_handlers(app)
-    for router in (health.router, recordings.router, records.router, files.router):
-        app.include_router(router)
+    app.include_router(health.router)
+    # For the description only: who may read is decided where a recording is looked up.
+    described = [] if settings.tokens is None else [Depends(HTTPBearer(auto_error=False))]
+    for router in (recordings.router, records.router, files.router):
+        app.include_router(router, dependencies=described)
     return app

@@ -11,7 +11,7 @@ from kdrec.api.answers import RecordsAnswer
 from kdrec.api.names import RecordingAddress
 from kdrec.api.record_streams import ARROW, arrow_stream, choose_format, json_stream
 from kdrec.api.records import MAX_LISTED, parse_query
-from kdrec.api.routes.dependencies import ServedCatalog, SharedState
+from kdrec.api.routes.dependencies import RecordingName, ServedCatalog, SharedState
 
 router = APIRouter(prefix="/v1/recordings", tags=["records"])
 _RECORDS: dict[int | str, dict[str, Any]] = {
@@ -22,7 +22,7 @@ _GREATEST = 2**53
 
 @router.get("/{name}/records", response_class=StreamingResponse, responses=_RECORDS)
 def read_records(
-    name: str,
+    name: RecordingName,
     catalog: ServedCatalog,
     state: SharedState,
     request: Request,

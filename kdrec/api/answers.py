@@ -114,6 +114,17 @@ class LedgerAnswer(BaseModel):
     blocks: dict[str, LedgerBlock]
 
 
+class RecordsAnswer(BaseModel):
+    """Some records of one view.
+
+    Attributes:
+        records: Each an object of the columns that were asked for; `logits` is a list.
+    """
+
+    view: int
+    records: list[dict[str, int | float | list[float]]]
+
+
 def count_blocks(recording: ServedRecording) -> BlockCount:
     """Progress of a recording, now."""
     return BlockCount(committed=len(recording.committed()), total=len(recording.reader.grid))

@@ -2,14 +2,15 @@
 
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
+from fastapi.security import HTTPBearer
 
 from kdrec.api.admission import Admission
 from kdrec.api.hot_path import HotPath
 from kdrec.api.metrics import RequestMetrics
 from kdrec.api.observation import Observation
 from kdrec.api.problems import PROBLEM_TYPE, Problem, install_problem_handlers
-from kdrec.api.routes import files, health, recordings
+from kdrec.api.routes import files, health, recordings, records
 from kdrec.api.settings import ServiceSettings
 from kdrec.api.state import ServiceState
 from kdrec.version import __version__
@@ -41,6 +42,9 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     app.add_middleware(Admission, max_requests=settings.max_requests)
     app.add_middleware(Observation, metrics=RequestMetrics(state.registry))
     install_problem_handlers(app)
-    for router in (health.router, recordings.router, files.router):
-        app.include_router(router)
+    app.include_router(health.router)
+    # For the description only: who may read is decided where a recording is looked up.
+    described = [] if settings.tokens is None else [Depends(HTTPBearer(auto_error=False))]
+    for router in (recordings.router, records.router, files.router):
+        app.include_router(router, dependencies=described)
     return app

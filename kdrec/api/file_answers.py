@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from http import HTTPStatus
 
-from fastapi import Response
+from fastapi import Request, Response
 from starlette.types import Receive, Scope, Send
 
 from kdrec.api.byte_budget import ByteBudget
 from kdrec.api.open_file import OpenFile
+from kdrec.api.problems import respond
+from kdrec.errors import KdrecError
 
 PIECE_BYTES = 2**20  # smaller ones cost more than they save, larger ones are all in memory
 
@@ -36,26 +38,37 @@ class FileAnswer(Response):
         self._file = file
         self._part = part
         self._budget = budget
+        self._begun = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._send_pieces(send)
+        except KdrecError as error:
+            if self._begun:  # too late to say it: the connection ends, and the length tells
+                raise
+            refusal = respond(Request(scope), error.outcome.http_status, error.kind, str(error))
+            await refusal(scope, receive, send)
+
+    async def _send_pieces(self, send: Send) -> None:
         starts = range(self._part.start, self._part.stop, PIECE_BYTES)
         pieces = [range(start, min(start + PIECE_BYTES, self._part.stop)) for start in starts]
-        begun = False
         for piece in pieces:
             async with self._budget.taking(len(piece)):
                 data = await self._file.read(piece)
-                if not begun:  # only now: what goes wrong before can still be told
-                    begun = True
-                    await send(self._start())
+                await self._begin(send)  # only now: what goes wrong before can still be told
                 more = piece.stop < self._part.stop
                 await send({"type": "http.response.body", "body": data, "more_body": more})
-        if not begun:
-            await send(self._start())
+        if not pieces:
+            await self._begin(send)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    def _start(self) -> dict[str, object]:
-        return {
-            "type": "http.response.start",
-            "status": self.status_code,
-            "headers": self.raw_headers,
-        }
+    async def _begin(self, send: Send) -> None:
+        if not self._begun:
+            self._begun = True
+            await send(
+                {
+                    "type": "http.response.start",
+                    "status": self.status_code,
+                    "headers": self.raw_headers,
+                }
+            )

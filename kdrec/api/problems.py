@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 
 from kdrec.errors import ErrorKind, KdrecError
@@ -34,6 +34,20 @@ class Problem(BaseModel):
     detail: str
     kind: ErrorKind
     instance: str
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "type": "urn:kdrec:problem:incomplete",
+                "title": "Incomplete",
+                "status": 404,
+                "detail": "block g00001-p00000 of mn40 is not recorded yet, or not in this copy; "
+                "ask again later",
+                "kind": "incomplete",
+                "instance": "/v1/recordings/mn40/zarr/logits/c/1/0/0",
+            }
+        }
+    )
 
 
 def install_problem_handlers(app: FastAPI) -> None:

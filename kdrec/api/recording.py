@@ -20,6 +20,7 @@ from kdrec.store import (
     block_of_shard,
 )
 
+_RECORDS_MEMORY = 64 * 2**20  # decoded, for `records`; a larger view group goes to a scratch file
 _DECIDING_KEYS = (ROOT_KEY, HEADER_KEY, SEAL_KEY)
 
 
@@ -68,7 +69,7 @@ class ServedRecording:
     def __init__(self, folder: ServedFolder) -> None:
         self._folder = folder
         self._signatures = _signatures(folder)  # before reading, so that no change is overlooked
-        self._reader = RecordingReader(folder, where=folder.name)
+        self._reader = RecordingReader(folder, where=folder.name, memory=_RECORDS_MEMORY)
         self._identity = self._reader.identity  # not asked for again: it digests the whole seal
         self._check_keys()
         self._entries: dict[str, _Entry] = {}
@@ -90,7 +91,7 @@ class ServedRecording:
 
     @property
     def reader(self) -> RecordingReader:
-        """Of header and seal; its ledger entries may be out of date, those here are not."""
+        """Of header, seal and records; its ledger entries may be out of date, ours are not."""
         return self._reader
 
     @property

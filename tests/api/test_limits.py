@@ -7,10 +7,12 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from fastapi import Response
 
 from kdrec.api import ServiceSettings
 from kdrec.api.admission import MAX_PATH_BYTES, MAX_QUERY_BYTES, Admission
@@ -80,24 +82,28 @@ def test_garbage_is_answered_and_forgotten(finished_url: str) -> None:
     assert httpx.get(f"{finished_url}/healthz").status_code == 200
 
 
-def test_too_many_at_once_are_told_to_come_again(finished: Path, serve_folder: Serve) -> None:
-    url = serve_folder(finished, max_requests=2)
-    ledger = f"{url}/v1/recordings/mn/ledger"
-    tag = httpx.get(ledger).headers["etag"]
-    with ThreadPoolExecutor(2) as pool:
-        waiting = [
-            pool.submit(httpx.get, f"{ledger}?wait=6", headers={"If-None-Match": tag}, timeout=30)
-            for _ in range(2)
-        ]
-        for _ in range(200):  # until both are there
-            answer = httpx.get(ledger)
-            if answer.status_code == 503:
-                break
-        assert answer.json()["kind"] == ErrorKind.OVERLOADED
-        assert int(answer.headers["retry-after"]) > 0
-        assert httpx.get(f"{url}/healthz").status_code == 200
-        assert {request.result(30).status_code for request in waiting} == {304}
-    assert httpx.get(ledger).status_code == 200
+def test_too_many_at_once_are_told_to_come_again() -> None:
+    async def run() -> None:
+        leave = asyncio.Event()
+
+        async def wait(scope: object, receive: object, send: Callable[..., Any]) -> None:
+            if scope["path"] == "/wait":  # type: ignore[index]
+                await leave.wait()
+            await Response("served")(scope, receive, send)  # type: ignore[arg-type]
+
+        transport = httpx.ASGITransport(Admission(wait, max_requests=2))
+        async with httpx.AsyncClient(transport=transport, base_url="http://kdrec") as client:
+            waiting = [asyncio.create_task(client.get("/wait")) for _ in range(2)]
+            await asyncio.sleep(0.01)
+            answer = await client.get("/other")
+            assert (answer.status_code, answer.json()["kind"]) == (503, ErrorKind.OVERLOADED)
+            assert int(answer.headers["retry-after"]) > 0
+            assert (await client.get("/healthz")).status_code == 200
+            leave.set()
+            assert {(await request).status_code for request in waiting} == {200}
+            assert (await client.get("/other")).status_code == 200
+
+    asyncio.run(run())
 
 
 def test_a_request_that_fails_gives_its_place_back() -> None:

@@ -271,6 +271,6 @@ def test_a_recording_deleted_while_it_is_read_is_an_error_at_the_client(
     assert remote.read(0)[1].shape == (10, 5)
     shutil.rmtree(root / "mn.zarr")
     assert remote.read(0)[1].shape == (10, 5)  # what it has, it has
-    with pytest.raises(IncompleteError, match="g00001-p00000 is not in this copy") as error:
+    with pytest.raises(IncompleteError, match=r"g00001-p00000 .* is not in this copy") as error:
         remote.read(3)
     assert "no recording mn" in str(error.value.__cause__)

@@ -125,6 +125,7 @@ def test_the_documentation_shows_every_address(finished: Path) -> None:
         "/v1/recordings",
         "/v1/recordings/{name}",
         "/v1/recordings/{name}/ledger",
+        "/v1/recordings/{name}/records",
         "/v1/recordings/{name}/zarr/{key}",
     ]
     responses = schema["paths"]["/v1/recordings/{name}"]["get"]["responses"]

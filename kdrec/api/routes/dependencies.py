@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends, Path, Request
 
 from kdrec.api.access import VisibleCatalog
 from kdrec.api.state import ServiceState, state_of
@@ -19,5 +19,8 @@ async def _visible_catalog(request: Request) -> VisibleCatalog:
     return VisibleCatalog(state.catalog, grant)
 
 
+RecordingName = Annotated[
+    str, Path(description="`NAME`, or `NAME@IDENTITY` for what never changes.", examples=["mn40"])
+]
 SharedState = Annotated[ServiceState, Depends(_state)]
 ServedCatalog = Annotated[VisibleCatalog, Depends(_visible_catalog)]

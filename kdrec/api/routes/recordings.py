@@ -12,7 +12,7 @@ from kdrec.api.byte_answers import answer_document, is_modified
 from kdrec.api.names import RecordingAddress
 from kdrec.api.protocol import is_stopping
 from kdrec.api.recording import Document
-from kdrec.api.routes.dependencies import ServedCatalog, SharedState
+from kdrec.api.routes.dependencies import RecordingName, ServedCatalog, SharedState
 from kdrec.errors import KdrecError
 
 router = APIRouter(prefix="/v1/recordings", tags=["recordings"])
@@ -46,7 +46,7 @@ def _listed(catalog: VisibleCatalog, name: str) -> ListedRecording:
 
 @router.get("/{name}")
 def describe_recording(
-    name: str, catalog: ServedCatalog, state: SharedState, response: Response
+    name: RecordingName, catalog: ServedCatalog, state: SharedState, response: Response
 ) -> RecordingAnswer:
     """Manifest, identity and progress of `NAME` or `NAME@IDENTITY`."""
     response.headers["Cache-Control"] = state.caching()
@@ -55,7 +55,7 @@ def describe_recording(
 
 @router.get("/{name}/ledger", responses={200: {"model": LedgerAnswer}, 304: {}})
 async def read_ledger(
-    name: str,
+    name: RecordingName,
     catalog: ServedCatalog,
     state: SharedState,
     request: Request,

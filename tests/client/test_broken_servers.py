@@ -1,0 +1,171 @@
+"""Servers that break off, stall, lie or refuse: right bytes or a clear error, never half a file."""
+
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+
+from kdrec.client import HttpTransport, RemoteStorage, fetch_summary, open_recording
+from kdrec.errors import KdrecError
+from kdrec.store import LocalStorage, RecordingReader
+from kdrec.testing import make_recording
+from tests.programs import contents, service, start
+
+Answer = Callable[[bytes], bytes | None]
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+    path = tmp_path_factory.mktemp("served") / "r.zarr"
+    make_recording(path)
+    with service(path.parent) as url:
+        yield path, f"{url}/r"
+
+
+class Proxy:
+    """Between client and server: changes the n-th answers, then hands on what comes."""
+
+    def __init__(self, target: str, change: Answer, *, every: int) -> None:
+        self._target = urlsplit(target)
+        self._change = change
+        self._every = every
+        self._count = 0
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}{self._target.path}"
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            with client, suppress(OSError):
+                self._answer(client)
+
+    def _answer(self, client: socket.socket) -> None:
+        client.settimeout(5)
+        request = b""
+        while b"\r\n\r\n" not in request:
+            request += client.recv(65536)
+        head = request.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1)
+        place = (self._target.hostname or "", self._target.port or 0)
+        with socket.create_connection(place) as server:
+            server.sendall(head)
+            answer = b"".join(iter(lambda: server.recv(65536), b""))
+        self._count += 1
+        changed = self._change(answer) if self._count % self._every == 0 else answer
+        if changed is None:
+            client.recv(1)  # says nothing until the client leaves
+            return
+        client.sendall(changed)
+
+
+@contextmanager
+def between(target: str, change: Answer, *, every: int) -> Iterator[str]:
+    proxy = Proxy(target, change, every=every)
+    try:
+        yield proxy.url
+    finally:
+        proxy.close()
+
+
+def status(code: int) -> Answer:
+    return lambda _: b"HTTP/1.1 %d X\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno" % code
+
+
+def longer(answer: bytes) -> bytes:
+    head, _, body = answer.partition(b"\r\n\r\n")
+    lines = [line for line in head.split(b"\r\n") if not line.lower().startswith(b"content-length")]
+    return b"\r\n".join([*lines, b"Content-Length: %d" % (len(body) + 9)]) + b"\r\n\r\n" + body
+
+
+def shorter(answer: bytes) -> bytes:
+    head, _, body = answer.partition(b"\r\n\r\n")
+    lines = [line for line in head.split(b"\r\n") if not line.lower().startswith(b"content-length")]
+    cut = body[: len(body) // 2]
+    return b"\r\n".join([*lines, b"Content-Length: %d" % len(cut)]) + b"\r\n\r\n" + cut
+
+
+FAULTS: dict[str, Answer] = {
+    "breaks off": lambda answer: answer[: len(answer) * 2 // 3],
+    "says nothing": lambda answer: None,
+    "closes": lambda answer: b"",
+    "is longer than it says": shorter,
+    "is shorter than it says": longer,
+    "changes a byte": lambda answer: answer[:-1] + bytes([answer[-1] ^ 1]),
+    "404": status(404),
+    "429": status(429),
+    "500": status(500),
+    "503": status(503),
+    "speaks no HTTP": lambda answer: b"\0\1\2",
+}
+
+
+def copy_by(url: str, folder: Path) -> None:
+    """As `fetch` does, with short pauses."""
+    transport = HttpTransport(url, token="", timeout=0.3, sleep=lambda _: None)
+    header = fetch_summary(transport).header
+    storage = RemoteStorage(transport, LocalStorage(folder), header=header)
+    reader = RecordingReader(storage, where=url)
+    for key in sorted(reader.header.files):
+        storage.read(key)
+    for view in range(reader.grid.views):
+        reader.read(view)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("every", [1, 5])
+def test_a_fault_now_and_then_or_always_gives_the_right_bytes_or_a_clear_error(
+    served: tuple[Path, str], tmp_path: Path, fault: str, every: int
+) -> None:
+    path, url = served
+    original, copy = contents(path), tmp_path / "copy.zarr"
+    with between(url, FAULTS[fault], every=every) as address:
+        for _ in range(1 if every == 1 else 60):  # each goes on where the one before stopped
+            with suppress(KdrecError):  # anything else that is raised fails the test
+                copy_by(address, copy)
+                break
+            assert contents(copy).items() <= original.items()  # never half a file
+    found = {} if every == 1 else original
+    assert contents(copy) == found
+
+
+def test_a_server_that_is_killed_and_started_again_in_the_middle_does_no_harm(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "served" / "r.zarr"
+    make_recording(path)
+    first = start("serve", path.parent, "--port", "0")
+    assert first.stdout is not None
+    address = first.stdout.readline().strip()
+    second: subprocess.Popen[str] | None = None
+    try:
+        recording = open_recording(f"{address}/v1/recordings/r", cache=tmp_path / "cache")
+        recording.read(0)
+        first.kill()
+        first.communicate(timeout=30)
+        second = start("serve", path.parent, "--port", address.rpartition(":")[2])
+        assert second.stdout is not None
+        second.stdout.readline()
+        expected = open_recording(path).read(4)[1]
+        np.testing.assert_array_equal(recording.read(4)[1], expected)
+    finally:
+        for process in (first, second):
+            if process is not None and process.poll() is None:
+                process.terminate()
+                process.communicate(timeout=30)
+    shutil.rmtree(tmp_path / "cache")

@@ -1,5 +1,6 @@
 """The networks that kdrec brings along."""
 
+from kdrec.models.cost import NetworkCost, measure_cost
 from kdrec.models.dgcnn import DGCNN
 from kdrec.models.dilation import GraphSettings, NeighbourChoice
 from kdrec.models.graph_conv import GraphConvBlock, MaxRelativeConv
@@ -27,6 +28,7 @@ __all__ = [
     "MaxRelativeConv",
     "ModelInfo",
     "NeighbourChoice",
+    "NetworkCost",
     "PointMLPElite",
     "PointNet",
     "PointNet2",
@@ -37,6 +39,7 @@ __all__ = [
     "farthest_points",
     "find_model",
     "list_models",
+    "measure_cost",
     "nearest",
     "pointnet_s",
     "pointvig_xs",

@@ -1,6 +1,7 @@
 """The teacher's side: load it, probe it, run it over every view, keep what it says."""
 
 from kdrec.recorder.classes import match_classes, read_class_map, read_class_names
+from kdrec.recorder.devices import check_device
 from kdrec.recorder.passes import TeacherPass
 from kdrec.recorder.planning import RecordRequest, make_manifest, make_plan
 from kdrec.recorder.precision import Precision
@@ -22,6 +23,7 @@ __all__ = [
     "TeacherOptions",
     "TeacherPass",
     "TeacherScore",
+    "check_device",
     "load_teacher",
     "load_tensors",
     "make_manifest",

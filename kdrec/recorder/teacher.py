@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from kdrec.errors import ErrorKind, InvalidInputError
 from kdrec.factories import call_factory, is_factory
 from kdrec.models import build_model, find_model
+from kdrec.recorder.devices import check_device
 from kdrec.recorder.precision import Precision, check_precision, compute_precision
 from kdrec.recorder.weights import assign_weights, load_tensors, tensors_digest
 
@@ -222,26 +223,7 @@ def _check_options(options: TeacherOptions) -> None:
             f"input layout must be {' or '.join(INPUT_LAYOUTS)}, got {options.input_layout!r}"
         )
     check_precision(options.precision)
-    _check_device(options.device)
-
-
-def _check_device(name: str) -> None:
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise InvalidInputError(f"device must be cpu, cuda or cuda:N, got {name!r}") from error
-    if device.type not in ("cpu", "cuda"):
-        raise InvalidInputError(f"device must be cpu, cuda or cuda:N, got {name!r}")
-    if device.type == "cpu":
-        return
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if count == 0:
-        raise InvalidInputError(
-            f"device {name!r} needs a CUDA GPU and a PyTorch built for it (this is "
-            f"{torch.__version__}), and none is to be seen; use --device cpu"
-        )
-    if device.index is not None and device.index >= count:
-        raise InvalidInputError(f"device {name!r} does not exist; there are cuda:0..{count - 1}")
+    check_device(options.device)
 
 
 def _build(options: TeacherOptions, tensors: Mapping[str, Tensor] | None) -> nn.Module:

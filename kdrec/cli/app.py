@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from kdrec.cli import demo, fetch, inspection, models, record, serve, train, verify
+from kdrec.cli import demo, export, fetch, inspection, models, record, serve, train, verify
 from kdrec.cli.terminal import say_error
 from kdrec.errors import EXIT_DONE, EXIT_FAILED, EXIT_WRONG_USE, KdrecError
 from kdrec.version import __version__
@@ -32,6 +32,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "fetch": fetch.fetch,
     "train": train.train,
     "models": models.models,
+    "export": export.export,
 }
 for _name, _command in _COMMANDS.items():
     app.command(_name)(_command)

@@ -19,6 +19,7 @@ from kdrec.cli.terminal import (
     show_rows,
     size,
 )
+from kdrec.errors import InvalidInputError
 from kdrec.factories import parse_arguments
 from kdrec.samples import SampleSet, load_samples
 from kdrec.store import ENCODINGS
@@ -40,7 +41,8 @@ def record(
     teacher: Annotated[
         str,
         typer.Option(
-            help="package.module:factory, file.py:factory, or a name from `kdrec models`.",
+            help="package.module:factory, file.py:factory, a name from `kdrec models`, an .onnx "
+            "file, or a .toml file that names an ensemble.",
             rich_help_panel=_TEACHER,
         ),
     ],
@@ -96,6 +98,20 @@ def record(
         Literal["float32", "tf32", "bf16", "fp16"],
         typer.Option(help="Of the teacher's arithmetic.", rich_help_panel=_TEACHER),
     ] = "float32",
+    votes: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="K", help="Keep the mean logits of K more draws on top of each view.",
+            rich_help_panel=_TEACHER,
+        ),
+    ] = None,
+    vote_augment: Annotated[
+        str | None,
+        typer.Option(
+            help="What is drawn for each vote; by default --augment once more.",
+            rich_help_panel=_TEACHER,
+        ),
+    ] = None,
     threads: Annotated[
         int | None,
         typer.Option(
@@ -180,6 +196,7 @@ def record(
     from kdrec.recorder import (
         RecordRequest,
         TeacherOptions,
+        Votes,
         load_teacher,
         read_class_map,
         read_class_names,
@@ -187,6 +204,11 @@ def record(
     from kdrec.recorder import record as run
 
     augmentation = parse_augmentation(augment)
+    vote_augmentation = parse_augmentation(augment if vote_augment is None else vote_augment)
+    if vote_augment is not None and votes is None:
+        raise InvalidInputError(
+            "--vote-augment says how votes are drawn; say how many by --votes K"
+        )
     samples = load_samples(
         data,
         arguments=parse_arguments(data_arg or []),
@@ -203,6 +225,7 @@ def record(
         output=output,
         device=device,
         precision=precision,
+        votes=None if votes is None else Votes(votes, vote_augmentation),
     )
     request = RecordRequest(
         out=out,

@@ -5,6 +5,7 @@ from kdrec.models.dgcnn import DGCNN
 from kdrec.models.dilation import GraphSettings, NeighbourChoice
 from kdrec.models.graph_conv import GraphConvBlock, MaxRelativeConv
 from kdrec.models.neighbours import nearest
+from kdrec.models.onnx_export import export_onnx
 from kdrec.models.pointmlp import PointMLPElite
 from kdrec.models.pointnet import PointNet, pointnet_s
 from kdrec.models.pointnet2 import PointNet2
@@ -36,6 +37,7 @@ __all__ = [
     "PointViGSegmentation",
     "build_model",
     "count_parameters",
+    "export_onnx",
     "farthest_points",
     "find_model",
     "list_models",

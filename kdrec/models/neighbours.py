@@ -40,12 +40,13 @@ def nearest(centres_BM3: Tensor, points_BN3: Tensor, count: int) -> Neighbours:
     count = min(count, points_BN3.shape[1])
     with torch.no_grad(), torch.autocast(points_BN3.device.type, enabled=False):
         centres_BM3, points_BN3 = centres_BM3.detach().float(), points_BN3.detach().float()
+        num_clouds = points_BN3.shape[0]
         step = _clouds_per_pass(centres_BM3, points_BN3)
-        if step >= len(points_BN3):
+        if step is None or step >= num_clouds:
             return _nearest(centres_BM3, points_BN3, count)
         parts = [
             _nearest(centres_BM3[start : start + step], points_BN3[start : start + step], count)
-            for start in range(0, len(points_BN3), step)
+            for start in range(0, num_clouds, step)
         ]
         return Neighbours(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
 
@@ -81,8 +82,8 @@ def _squared_offsets(centres_BM3: Tensor, points_BN3: Tensor, *, axis: int) -> T
     return offset_BMN.mul_(offset_BMN)
 
 
-def _clouds_per_pass(centres_BM3: Tensor, points_BN3: Tensor) -> int:
+def _clouds_per_pass(centres_BM3: Tensor, points_BN3: Tensor) -> int | None:
     # A CPU is twice as fast while the distances stay in its cache; a compiler fuses them instead.
     if points_BN3.device.type != "cpu" or torch.compiler.is_compiling():
-        return len(points_BN3)
+        return None
     return max(1, _CACHED_DISTANCES // (centres_BM3.shape[1] * points_BN3.shape[1]))

@@ -36,8 +36,8 @@ class PointFeatures(nn.Module):
 
     def forward(self, points_BND: Tensor) -> Tensor:
         """Points (B, N, D) to one vector a cloud (B, F)."""
-        num_clouds, step = len(points_BND), self._clouds_per_pass(points_BND)
-        if step >= num_clouds:
+        num_clouds, step = points_BND.shape[0], self._clouds_per_pass(points_BND)
+        if step is None or step >= num_clouds:
             return self._features(points_BND)
         starts = range(0, num_clouds, step)
         return torch.cat([self._features(points_BND[start : start + step]) for start in starts])
@@ -56,13 +56,13 @@ class PointFeatures(nn.Module):
         normed: Tensor = getattr(self, f"bn{layer}")(convolved)
         return normed
 
-    def _clouds_per_pass(self, points_BND: Tensor) -> int:
+    def _clouds_per_pass(self, points_BND: Tensor) -> int | None:
         # In evaluation clouds are independent, and a CPU is three times faster while the widest
-        # features stay in its cache. Training needs the statistics of the whole batch.
-        num_clouds, num_points, _ = points_BND.shape
-        if self.training or points_BND.device.type != "cpu":
-            return num_clouds
-        return max(1, _CACHED_FEATURES // (num_points * max(self.widths)))
+        # features stay in its cache. Training needs the statistics of the whole batch, a compiler
+        # a batch of any size.
+        if self.training or points_BND.device.type != "cpu" or torch.compiler.is_compiling():
+            return None
+        return max(1, _CACHED_FEATURES // (points_BND.shape[1] * max(self.widths)))
 
 
 @register_model(

@@ -39,7 +39,7 @@ def interpolate(fine_BN3: Tensor, coarse_BM3: Tensor, features_BMF: Tensor) -> T
         Shape (B, N, F).
     """
     found = nearest(fine_BN3, coarse_BM3, _INTERPOLATED)
-    closeness = 1 / (found.squared_BMK + _EPSILON)
+    closeness = (found.squared_BMK + _EPSILON).reciprocal()
     weight = (closeness / closeness.sum(dim=-1, keepdim=True)).to(features_BMF.dtype)
     near = gather_points(features_BMF, found.index_BMK)
     return (near * weight.unsqueeze(-1)).sum(dim=2)

@@ -59,7 +59,8 @@ def _choose(xyz: Tensor, start: Tensor, count: int) -> Tensor:
     for place in range(count):
         chosen_BM[:, place] = last_B
         offset_3BN = xyz_3BN - xyz_3BN[:, rows_B, last_B].unsqueeze(-1)
-        torch.minimum(nearest_BN, offset_3BN.square_().sum(dim=0), out=nearest_BN)
+        x_BN, y_BN, z_BN = offset_3BN.square_()
+        torch.minimum(nearest_BN, x_BN.add_(y_BN).add_(z_BN), out=nearest_BN)
         nearest_BN.scatter_(1, last_B.unsqueeze(1), -1.0)  # never again
         last_B = nearest_BN.argmax(dim=1)
     return chosen_BM

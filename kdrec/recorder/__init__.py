@@ -2,6 +2,7 @@
 
 from kdrec.recorder.classes import match_classes, read_class_map, read_class_names
 from kdrec.recorder.devices import check_device
+from kdrec.recorder.ensemble import mean_logits
 from kdrec.recorder.passes import TeacherPass
 from kdrec.recorder.planning import RecordRequest, make_manifest, make_plan
 from kdrec.recorder.precision import Precision
@@ -9,6 +10,7 @@ from kdrec.recorder.probe import ProbeReport, probe_teacher
 from kdrec.recorder.recording import RecordObserver, RecordProgress, RecordResult, record
 from kdrec.recorder.score import TeacherScore, score_teacher
 from kdrec.recorder.teacher import InputLayout, Teacher, TeacherOptions, load_teacher
+from kdrec.recorder.votes import Votes
 from kdrec.recorder.weights import load_tensors, tensors_digest
 
 __all__ = [
@@ -23,12 +25,14 @@ __all__ = [
     "TeacherOptions",
     "TeacherPass",
     "TeacherScore",
+    "Votes",
     "check_device",
     "load_teacher",
     "load_tensors",
     "make_manifest",
     "make_plan",
     "match_classes",
+    "mean_logits",
     "probe_teacher",
     "read_class_map",
     "read_class_names",

@@ -18,7 +18,7 @@ _CLASSES = 40
 
 def models(
     num_points: Annotated[int, typer.Option(min=1, help="Points of a cloud.")] = 1024,
-    batch_size: Annotated[int, typer.Option(min=1, help="Clouds at once.")] = 8,
+    batch_size: Annotated[int, typer.Option(min=1, help="Clouds at once.")] = 4,
     device: Annotated[str, typer.Option(help="Where to time: cpu, cuda or cuda:1.")] = "cpu",
     as_json: Json = False,
 ) -> None:

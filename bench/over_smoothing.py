@@ -106,6 +106,7 @@ def _draw(curves: Curves, out: Path) -> None:
     from matplotlib import pyplot as plt
 
     mpl.use("svg")
+    mpl.rcParams["svg.fonttype"] = "none"
     mpl.rcParams["svg.hashsalt"] = "kdrec"  # the same picture for the same numbers
     figure, axes = plt.subplots(1, len(_DEPTHS), figsize=(11, 3.6), sharey=True)
     for axis, depth in zip(axes, _DEPTHS, strict=True):

@@ -68,6 +68,7 @@ def _draw_block(axes: Axes) -> None:
 
 def main() -> None:
     """Draw."""
+    mpl.rcParams["svg.fonttype"] = "none"
     mpl.rcParams["svg.hashsalt"] = "kdrec"
     figure, axes = plt.subplots(figsize=(10.5, 4.2))
     axes.set(xlim=(0, 12.8), ylim=(-0.15, 5.05))

@@ -86,7 +86,6 @@ class NeighbourSelection(nn.Module):
 
     def __init__(self, width: int, settings: GraphSettings, *, number: int = 0) -> None:
         super().__init__()
-        self.num_neighbours = settings.num_neighbours
         self.ranks = _ranks(settings, number)
         self.scores = SemanticCorrelation(width, settings) if self.ranks is None else None
 

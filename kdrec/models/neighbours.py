@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 _CACHED_DISTANCES = 2**20
+_MOST_DISTANCES = 2**28  # at once on a GPU: 1 GiB
 
 
 class Neighbours(NamedTuple):
@@ -83,7 +84,8 @@ def _squared_offsets(centres_BM3: Tensor, points_BN3: Tensor, *, axis: int) -> T
 
 
 def _clouds_per_pass(centres_BM3: Tensor, points_BN3: Tensor) -> int | None:
-    # A CPU is twice as fast while the distances stay in its cache; a compiler fuses them instead.
-    if points_BN3.device.type != "cpu" or torch.compiler.is_compiling():
+    if torch.compiler.is_compiling():  # it fuses the distances, and keeps none
         return None
-    return max(1, _CACHED_DISTANCES // (centres_BM3.shape[1] * points_BN3.shape[1]))
+    # A CPU is twice as fast while the distances stay in its cache.
+    most = _CACHED_DISTANCES if points_BN3.device.type == "cpu" else _MOST_DISTANCES
+    return max(1, most // (centres_BM3.shape[1] * points_BN3.shape[1]))

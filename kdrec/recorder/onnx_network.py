@@ -31,7 +31,8 @@ class OnnxNetwork(nn.Module):
         device: `cpu`, `cuda` or `cuda:N`.
 
     Raises:
-        InvalidInputError: It is no ONNX file, has not one input, or the device cannot be used.
+        InvalidInputError: It is no ONNX file, has not one input, takes batches of another size, or
+            the device cannot be used.
         NotFoundError: There is no such file.
     """
 
@@ -55,7 +56,8 @@ class OnnxNetwork(nn.Module):
         if taken.shape and isinstance(taken.shape[0], int) and taken.shape[0] != points.shape[0]:
             raise InvalidInputError(
                 f"{self._path.name} takes batches of {taken.shape[0]} clouds, got "
-                f"{points.shape[0]}; record with --batch-size {taken.shape[0]}"
+                f"{points.shape[0]}; record with --batch-size {taken.shape[0]}",
+                kind=ErrorKind.UNSUITABLE_TEACHER,
             )
         found = self._session.run(None, {taken.name: points.cpu().contiguous().numpy()})
         outputs = {

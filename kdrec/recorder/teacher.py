@@ -124,6 +124,8 @@ class Teacher:
                 f"the GPU has not the memory for a batch of {len(points)}; use a smaller batch size"
             ) from error
         except Exception as error:
+            if isinstance(error, InvalidInputError) and error.kind is ErrorKind.UNSUITABLE_TEACHER:
+                raise  # an ONNX file or a member of an ensemble says itself what is wrong
             raise InvalidInputError(
                 f"teacher {self.name} fails on an input of shape {tuple(points.shape)} "
                 f"(input layout {self.options.input_layout}): {type(error).__name__}: {error}; "

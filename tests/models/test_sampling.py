@@ -83,6 +83,13 @@ def test_neighbours_are_the_nearest_in_order(num_points: int) -> None:
     torch.testing.assert_close(found.squared_BMK.double(), exact_BMN.gather(-1, expected_BMK))
 
 
+def test_clouds_that_do_not_fit_a_pass_have_the_same_neighbours() -> None:
+    xyz_BN3 = clouds(3, 1100)  # more distances than are computed at once
+    together = nearest(xyz_BN3, xyz_BN3, 5).index_BMK
+    parts = [nearest(xyz_BN3[:, start : start + 100], xyz_BN3, 5) for start in range(0, 1100, 100)]
+    assert torch.equal(together, torch.cat([part.index_BMK for part in parts], dim=1))
+
+
 def test_equal_points_are_at_no_distance_far_from_the_origin() -> None:
     xyz_BN3 = torch.full((1, 30, 3), 1234.567)
     assert nearest(xyz_BN3, xyz_BN3, 8).squared_BMK.eq(0).all()

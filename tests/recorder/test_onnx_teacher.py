@@ -101,7 +101,9 @@ def test_a_file_of_one_batch_size_says_which(tmp_path: Path) -> None:
     file = str(_write(tmp_path / "sums.onnx", batch=2))
     teacher = load_teacher(TeacherOptions(factory=file, output="logits"))
     assert teacher.logits(POINTS[:2]).equal(POINTS[:2].sum(dim=1))
-    with pytest.raises(InvalidInputError, match=r"takes batches of 2 clouds.*--batch-size 2"):
+    with pytest.raises(
+        InvalidInputError, match=r"^sums.onnx takes batches of 2 clouds.*--batch-size 2"
+    ):
         teacher.logits(POINTS)
 
 

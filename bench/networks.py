@@ -88,7 +88,9 @@ def _compare(kind: str, options: argparse.Namespace, *, compiled: bool) -> None:
     points_BN3, steps = _points(options), {}
     for name in options.networks:
         network = build_model(name, num_classes=_CLASSES).to(options.device)
-        steps[name] = _STEPS[kind](torch.compile(network) if compiled else network, points_BN3)
+        if compiled:
+            network.compile()
+        steps[name] = _STEPS[kind](network, points_BN3)
         steps[name]()  # warms up and compiles
     rounds = [
         {name: _seconds(step, options.device) for name, step in steps.items()}

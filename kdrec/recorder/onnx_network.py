@@ -23,16 +23,15 @@ def is_onnx(teacher: str) -> bool:
 class OnnxNetwork(nn.Module):
     """Calls an ONNX file as if it were a network of torch's.
 
-    The session is made when the first batch comes, for then the number of threads is known that
-    the plan says: it changes the last bits of logits.
+    The session has as many threads as torch has when it is called, and is made anew when that
+    changes: their number is part of a plan, because it changes the last bits of logits.
 
     Args:
         path: Of the file; tensors that it keeps in files beside it are found by onnxruntime.
         device: `cpu`, `cuda` or `cuda:N`.
 
     Raises:
-        InvalidInputError: It is no ONNX file, has not one input, takes batches of another size, or
-            the device cannot be used.
+        InvalidInputError: It is no ONNX file, has not one input, or the device cannot be used.
         NotFoundError: There is no such file.
     """
 
@@ -49,22 +48,34 @@ class OnnxNetwork(nn.Module):
         self._open(torch.get_num_threads())
 
     def forward(self, points: Tensor) -> Tensor | dict[str, Tensor]:
-        """The one output of the file, or all by name."""
+        """The one output of the file, or all by name.
+
+        Raises:
+            InvalidInputError: The file takes points of another shape.
+        """
         if torch.get_num_threads() != self._threads:
             self._open(torch.get_num_threads())
         (taken,) = self._session.get_inputs()
-        if taken.shape and isinstance(taken.shape[0], int) and taken.shape[0] != points.shape[0]:
-            raise InvalidInputError(
-                f"{self._path.name} takes batches of {taken.shape[0]} clouds, got "
-                f"{points.shape[0]}; record with --batch-size {taken.shape[0]}",
-                kind=ErrorKind.UNSUITABLE_TEACHER,
-            )
+        self._check_shape(taken.shape, tuple(points.shape))
         found = self._session.run(None, {taken.name: points.cpu().contiguous().numpy()})
         outputs = {
             output.name: torch.from_numpy(array)
             for output, array in zip(self._session.get_outputs(), found, strict=True)
         }
         return next(iter(outputs.values())) if len(outputs) == 1 else outputs
+
+    def _check_shape(self, taken: list[int | str | None], given: tuple[int, ...]) -> None:
+        fits = not taken or (
+            len(taken) == len(given)
+            and all(w == g for w, g in zip(taken, given, strict=True) if isinstance(w, int))
+        )
+        if not fits:
+            wanted = ", ".join("any" if not isinstance(size, int) else str(size) for size in taken)
+            raise InvalidInputError(
+                f"{self._path.name} takes points of shape ({wanted}), got {given}; make them agree "
+                "by --batch-size, --num-points or --input-layout",
+                kind=ErrorKind.UNSUITABLE_TEACHER,
+            )
 
     def _open(self, threads: int) -> None:
         options = self._runtime.SessionOptions()

@@ -97,14 +97,20 @@ def test_of_several_outputs_one_is_named(tmp_path: Path) -> None:
         load_teacher(TeacherOptions(factory=file)).logits(POINTS)
 
 
-def test_a_file_of_one_batch_size_says_which(tmp_path: Path) -> None:
+def test_a_file_for_points_of_one_shape_says_which(tmp_path: Path) -> None:
     file = str(_write(tmp_path / "sums.onnx", batch=2))
     teacher = load_teacher(TeacherOptions(factory=file, output="logits"))
     assert teacher.logits(POINTS[:2]).equal(POINTS[:2].sum(dim=1))
     with pytest.raises(
-        InvalidInputError, match=r"^sums.onnx takes batches of 2 clouds.*--batch-size 2"
+        InvalidInputError, match=r"^sums.onnx takes points of shape \(2, 2, 3\), got"
     ):
         teacher.logits(POINTS)
+    file = str(_write(tmp_path / "any.onnx"))
+    teacher = load_teacher(TeacherOptions(factory=file, output="logits"))
+    with pytest.raises(
+        InvalidInputError, match=r"\(any, 2, 3\), got \(4, 3, 2\); .*-points or --in"
+    ):
+        teacher.logits(POINTS.transpose(1, 2).contiguous())
 
 
 def test_the_session_has_as_many_threads_as_torch(tmp_path: Path) -> None:

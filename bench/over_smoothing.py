@@ -5,7 +5,7 @@ feed-forward networks, are trained for some steps to classify the built-in shape
 cosine between the features of two points of a cloud after each block: 1 means that all points say
 the same. Dashed: before training.
 
-    python -m bench.over_smoothing [--out docs/pictures/over-smoothing.svg] [--steps 60]
+    python -m bench.over_smoothing [--out docs/pictures/over-smoothing.svg] [--steps 15]
 """
 
 import argparse
@@ -129,7 +129,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, default=Path("docs/pictures/over-smoothing.svg"))
-    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--steps", type=int, default=15)
     options = parser.parse_args()
     _draw(_measure(options.steps), options.out)
 

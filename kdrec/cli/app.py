@@ -11,6 +11,7 @@ from kdrec.cli import (
     convert,
     demo,
     estimate,
+    export,
     fetch,
     inspection,
     models,
@@ -48,6 +49,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "fetch": fetch.fetch,
     "train": train.train,
     "models": models.models,
+    "export": export.export,
 }
 for _name, _command in _COMMANDS.items():
     app.command(_name)(_command)

@@ -21,6 +21,7 @@ from kdrec.cli.terminal import (
     show_rows,
     size,
 )
+from kdrec.errors import InvalidInputError
 from kdrec.factories import parse_arguments
 from kdrec.samples import SampleSet, load_samples
 from kdrec.store import ENCODINGS, MOST_COMPACT_CLASSES
@@ -81,6 +82,20 @@ def record(
         Literal["float32", "tf32", "bf16", "fp16"],
         typer.Option(help="Of the teacher's arithmetic.", rich_help_panel=_TEACHER),
     ] = "float32",
+    votes: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="K", help="Keep the mean logits of K more draws on top of each view.",
+            rich_help_panel=_TEACHER,
+        ),
+    ] = None,
+    vote_augment: Annotated[
+        str | None,
+        typer.Option(
+            help="What is drawn for each vote; by default --augment once more.",
+            rich_help_panel=_TEACHER,
+        ),
+    ] = None,
     threads: Annotated[
         int | None,
         typer.Option(
@@ -186,6 +201,7 @@ def record(
     from kdrec.recorder import (
         RecordRequest,
         TeacherOptions,
+        Votes,
         estimate,
         load_teacher,
         read_class_map,
@@ -194,6 +210,11 @@ def record(
     from kdrec.recorder import record as run
 
     augmentation = parse_augmentation(augment)
+    vote_augmentation = parse_augmentation(augment if vote_augment is None else vote_augment)
+    if vote_augment is not None and votes is None:
+        raise InvalidInputError(
+            "--vote-augment says how votes are drawn; say how many by --votes K"
+        )
     samples = load_samples(
         data,
         arguments=parse_arguments(data_arg or []),
@@ -210,6 +231,7 @@ def record(
         output=output,
         device=device,
         precision=precision,
+        votes=None if votes is None else Votes(votes, vote_augmentation),
     )
     request = RecordRequest(
         out=out,

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from kdrec.recorder import Teacher
 
 _TEACHER = "Teacher"
-TEACHER_HELP = "package.module:factory, file.py:factory, or a name from `kdrec models`."
+TEACHER_HELP = (
+    "package.module:factory, file.py:factory, a name from `kdrec models`, an .onnx file, or a "
+    ".toml file that names an ensemble."
+)
 
 RecordedTeacher = Annotated[
     str | None,

@@ -13,27 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kdrec.errors import InvalidInputError
+from kdrec.models.inputs import check_points, check_sizes
+from kdrec.models.pointwise import PointwiseConv1d
 from kdrec.models.registry import register_model
 
 _POINT_WIDTHS = (64, 64, 64, 128, 1024)
 _HEAD_WIDTHS = (512, 256)
 _CACHED_FEATURES = 2**20
-
-
-class PointwiseConv(nn.Conv1d):
-    """A convolution of kernel 1, computed as the matrix product that it is.
-
-    On a CPU the product over rows is twice as fast as the convolution over (B, F, N). It stays a
-    `Conv1d` because checkpoints hold its weight as (out, in, 1).
-    """
-
-    def __init__(self, num_inputs: int, num_outputs: int) -> None:
-        super().__init__(num_inputs, num_outputs, kernel_size=1)
-
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name that Conv1d gives it
-        """Rows (R, in) to rows (R, out)."""
-        return functional.linear(input, self.weight[:, :, 0], self.bias)
 
 
 class PointFeatures(nn.Module):
@@ -45,13 +31,13 @@ class PointFeatures(nn.Module):
         for layer, (before, width) in enumerate(
             zip((num_channels, *widths), widths, strict=False), start=1
         ):
-            self.add_module(f"conv{layer}", PointwiseConv(before, width))
+            self.add_module(f"conv{layer}", PointwiseConv1d(before, width))
             self.add_module(f"bn{layer}", nn.BatchNorm1d(width))
 
     def forward(self, points_BND: Tensor) -> Tensor:
         """Points (B, N, D) to one vector a cloud (B, F)."""
-        num_clouds, step = len(points_BND), self._clouds_per_pass(points_BND)
-        if step >= num_clouds:
+        num_clouds, step = points_BND.shape[0], self._clouds_per_pass(points_BND)
+        if step is None or step >= num_clouds:
             return self._features(points_BND)
         starts = range(0, num_clouds, step)
         return torch.cat([self._features(points_BND[start : start + step]) for start in starts])
@@ -70,13 +56,13 @@ class PointFeatures(nn.Module):
         normed: Tensor = getattr(self, f"bn{layer}")(convolved)
         return normed
 
-    def _clouds_per_pass(self, points_BND: Tensor) -> int:
+    def _clouds_per_pass(self, points_BND: Tensor) -> int | None:
         # In evaluation clouds are independent, and a CPU is three times faster while the widest
-        # features stay in its cache. Training needs the statistics of the whole batch.
-        num_clouds, num_points, _ = points_BND.shape
-        if self.training or points_BND.device.type != "cpu":
-            return num_clouds
-        return max(1, _CACHED_FEATURES // (num_points * max(self.widths)))
+        # features stay in its cache. Training needs the statistics of the whole batch, a compiler
+        # a batch of any size.
+        if self.training or points_BND.device.type != "cpu" or torch.compiler.is_compiling():
+            return None
+        return max(1, _CACHED_FEATURES // (points_BND.shape[1] * max(self.widths)))
 
 
 @register_model(
@@ -108,7 +94,7 @@ class PointNet(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        _check_arguments(num_classes, num_channels, dropout)
+        check_sizes(num_classes, num_channels, dropout)
         first, second = head_widths
         self.num_channels = num_channels
         self.feature_model = PointFeatures(num_channels, point_widths)
@@ -125,15 +111,7 @@ class PointNet(nn.Module):
         Raises:
             InvalidInputError: The points have another shape.
         """
-        if (
-            points_BND.ndim != 3
-            or points_BND.shape[-1] != self.num_channels
-            or not points_BND.numel()
-        ):
-            raise InvalidInputError(
-                f"points must have shape (batch, points, {self.num_channels}) and hold some, "
-                f"got {tuple(points_BND.shape)}"
-            )
+        check_points(points_BND, self.num_channels)
         hidden_BF = self.feature_model(points_BND)
         hidden_BF = functional.relu(self.bn1(self.linear1(hidden_BF)))
         hidden_BF = functional.relu(self.bn2(self.linear2(hidden_BF)))
@@ -155,12 +133,3 @@ def pointnet_s(num_classes: int, num_channels: int = 3, *, dropout: float = 0.0)
         head_widths=(96, 64),
         dropout=dropout,
     )
-
-
-def _check_arguments(num_classes: int, num_channels: int, dropout: float) -> None:
-    if num_classes < 2:
-        raise InvalidInputError(f"num_classes must be at least 2, got {num_classes}")
-    if num_channels < 1:
-        raise InvalidInputError(f"num_channels must be at least 1, got {num_channels}")
-    if not 0 <= dropout < 1:
-        raise InvalidInputError(f"dropout must be from 0 to below 1, got {dropout:g}")

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from torch import nn
 
@@ -11,6 +11,7 @@ from kdrec.errors import InvalidInputError
 
 Build = Callable[..., nn.Module]
 BuildT = TypeVar("BuildT", bound=Build)
+Task = Literal["classification", "segmentation"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,25 +23,30 @@ class ModelInfo:
         description: One line for a list of networks.
         head: Name of the weight of its last layer, one row a class: from a file of weights it
             tells the number of classes.
+        task: `classification` gives logits of a cloud, `segmentation` of each of its points.
         build: Makes the network from `num_classes`, `num_channels` and its own arguments.
     """
 
     name: str
     description: str
     head: str
+    task: Task
     build: Build
 
 
 _MODELS: dict[str, ModelInfo] = {}
 
 
-def register_model(name: str, *, description: str, head: str) -> Callable[[BuildT], BuildT]:
+def register_model(
+    name: str, *, description: str, head: str, task: Task = "classification"
+) -> Callable[[BuildT], BuildT]:
     """Decorate a class or function that makes a network, so that it can be named.
 
     Args:
         name: Not yet taken.
         description: One line.
         head: Name of the weight of the last layer, shape (classes, ...).
+        task: What its logits are of.
 
     Raises:
         InvalidInputError: The name is taken.
@@ -49,7 +55,7 @@ def register_model(name: str, *, description: str, head: str) -> Callable[[Build
     def register(build: BuildT) -> BuildT:
         if name in _MODELS:
             raise InvalidInputError(f"a model {name!r} is registered already; choose another name")
-        _MODELS[name] = ModelInfo(name=name, description=description, head=head, build=build)
+        _MODELS[name] = ModelInfo(name, description, head, task, build)
         return build
 
     return register

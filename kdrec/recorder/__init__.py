@@ -1,6 +1,8 @@
 """The teacher's side: load it, probe it, run it over every view, keep what it says."""
 
 from kdrec.recorder.classes import match_classes, read_class_map, read_class_names
+from kdrec.recorder.devices import check_device
+from kdrec.recorder.ensemble import mean_logits
 from kdrec.recorder.estimate import Estimate, Trial, estimate
 from kdrec.recorder.passes import TeacherPass
 from kdrec.recorder.planning import RecordRequest, make_plan, recorded_options
@@ -18,6 +20,7 @@ from kdrec.recorder.score import TeacherScore, score_teacher
 from kdrec.recorder.teacher import InputLayout, Teacher, TeacherOptions, load_teacher
 from kdrec.recorder.threads import cpu_threads
 from kdrec.recorder.verification import TeacherComparison, TeacherVerdict, verify_teacher
+from kdrec.recorder.votes import Votes
 from kdrec.recorder.weights import load_tensors, tensors_digest
 
 __all__ = [
@@ -38,12 +41,15 @@ __all__ = [
     "TeacherScore",
     "TeacherVerdict",
     "Trial",
+    "Votes",
+    "check_device",
     "cpu_threads",
     "estimate",
     "load_teacher",
     "load_tensors",
     "make_plan",
     "match_classes",
+    "mean_logits",
     "probe_teacher",
     "read_class_map",
     "read_class_names",

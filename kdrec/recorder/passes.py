@@ -76,8 +76,8 @@ class TeacherPass:
             InvalidInputError: A logit is NaN or infinite; names the record.
         """
         pieces = []
-        for rows, inputs_BND in self._batches(records):
-            logits_BC = self.teacher.logits(inputs_BND).cpu().numpy()[: len(rows)]
+        for rows, inputs_BND, padded in self._batches(records):
+            logits_BC = self._ask(inputs_BND, padded).cpu().numpy()[: len(rows)]
             check_finite(logits_BC, records.samples_B[rows], views_B=records.views_B[rows])
             pieces.append(logits_BC)
             on_records(len(rows))
@@ -86,11 +86,20 @@ class TeacherPass:
     def fingerprints(self, records: ViewParameters) -> npt.NDArray[np.float64]:
         """Of the inputs the teacher gets, shape (K, F)."""
         return np.concatenate(
-            [fingerprint(i.cpu().numpy()[: len(rows)]) for rows, i in self._batches(records)]
+            [fingerprint(i.cpu().numpy()[: len(rows)]) for rows, i, _ in self._batches(records)]
         )
 
-    def _batches(self, records: ViewParameters) -> Iterator[tuple[Index, torch.Tensor]]:
-        """Row numbers of each batch, and the teacher's input padded to the batch size."""
+    def _ask(self, inputs_BND: torch.Tensor, records: ViewParameters) -> torch.Tensor:
+        votes = self.teacher.options.votes
+        if votes is None:
+            return self.teacher.logits(inputs_BND)
+        inputs = votes.inputs(inputs_BND, records, self.samples.channels)
+        return torch.stack([self.teacher.logits(each_BND) for each_BND in inputs]).mean(dim=0)
+
+    def _batches(
+        self, records: ViewParameters
+    ) -> Iterator[tuple[Index, torch.Tensor, ViewParameters]]:
+        """Row numbers of each batch; views and records padded to the batch size."""
         device = self.teacher.options.device
         for start in range(0, len(records), self.batch_size):
             rows = np.arange(start, min(start + self.batch_size, len(records)))
@@ -101,6 +110,7 @@ class TeacherPass:
             yield (
                 rows,
                 self.augmentation.apply(points_BND, chosen, channels=self.samples.channels),
+                chosen,
             )
 
     def _places(self, samples_B: Index) -> Index:

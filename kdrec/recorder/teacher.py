@@ -19,7 +19,11 @@ from torch import Tensor, nn
 from kdrec.errors import ErrorKind, InvalidInputError
 from kdrec.factories import call_factory, is_factory
 from kdrec.models import build_model, find_model
+from kdrec.recorder.devices import check_device
+from kdrec.recorder.ensemble import EnsembleNetwork, is_ensemble, read_ensemble
+from kdrec.recorder.onnx_network import OnnxNetwork, is_onnx, onnx_digest
 from kdrec.recorder.precision import Precision, check_precision, compute_precision
+from kdrec.recorder.votes import Votes
 from kdrec.recorder.weights import assign_weights, load_tensors, tensors_digest
 
 InputLayout = Literal["BN3", "B3N"]
@@ -33,7 +37,8 @@ class TeacherOptions:
     """What makes a teacher.
 
     Attributes:
-        factory: `package.module:factory`, `file.py:factory`, or the name of a registered model.
+        factory: `package.module:factory`, `file.py:factory`, the name of a registered model, an
+            `.onnx` file, or a `.toml` file that names the members of an ensemble.
         arguments: The factory's.
         weights: File of its tensors; None where the factory loads them itself.
         weights_key: Entry of that file that holds the tensors, where it has an unusual name.
@@ -43,6 +48,7 @@ class TeacherOptions:
         device: `cpu`, `cuda` or `cuda:N`.
         precision: What it computes with.
         num_classes: Of a registered model; None to tell it from the weights.
+        votes: How often it looks at a record when it is recorded; None for once, as it is.
     """
 
     factory: str
@@ -54,6 +60,7 @@ class TeacherOptions:
     device: str = "cpu"
     precision: Precision = "float32"
     num_classes: int | None = None
+    votes: Votes | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,7 +73,7 @@ class Teacher:
         digest: Of its tensors, whatever file or factory they came from.
         class_names: As the network itself names its classes, None where it does not.
         described_arguments: The factory's arguments without paths: a file stands as the SHA-256
-            of its content, a folder as its name.
+            of its content, a folder as its name; and the votes.
     """
 
     module: nn.Module
@@ -77,7 +84,11 @@ class Teacher:
 
     @property
     def name(self) -> str:
-        """The factory's name or the registered one; never a path."""
+        """The factory's name or the registered one, `onnx` or `ensemble`; never a path."""
+        if is_onnx(self.options.factory):
+            return "onnx"
+        if is_ensemble(self.options.factory):
+            return "ensemble"
         return self.options.factory.rpartition(":")[2]
 
     @property
@@ -113,6 +124,8 @@ class Teacher:
                 f"the GPU has not the memory for a batch of {len(points)}; use a smaller batch size"
             ) from error
         except Exception as error:
+            if isinstance(error, InvalidInputError) and error.kind is ErrorKind.UNSUITABLE_TEACHER:
+                raise  # an ONNX file or a member of an ensemble says itself what is wrong
             raise InvalidInputError(
                 f"teacher {self.name} fails on an input of shape {tuple(points.shape)} "
                 f"(input layout {self.options.input_layout}): {type(error).__name__}: {error}; "
@@ -130,6 +143,22 @@ def load_teacher(options: TeacherOptions) -> Teacher:
         NotFoundError: No such factory or file.
     """
     _check_options(options)
+    if is_onnx(options.factory):
+        module, digest = _load_onnx(options)
+    elif is_ensemble(options.factory):
+        module, digest = _load_ensemble(options)
+    else:
+        module, digest = _load_network(options)
+    return Teacher(
+        module=module,
+        options=options,
+        digest=digest,
+        class_names=_class_names(module),
+        described_arguments=_described_arguments(options),
+    )
+
+
+def _load_network(options: TeacherOptions) -> tuple[nn.Module, str]:
     tensors = None
     if options.weights is not None:
         tensors = load_tensors(options.weights, key=options.weights_key)
@@ -139,14 +168,41 @@ def load_teacher(options: TeacherOptions) -> Teacher:
     module.eval()
     module.requires_grad_(False)
     digest = tensors_digest(module)
-    module.to(torch.device(options.device))
-    return Teacher(
-        module=module,
-        options=options,
-        digest=digest,
-        class_names=_class_names(module),
-        described_arguments={name: _describe(value) for name, value in options.arguments.items()},
-    )
+    return module.to(torch.device(options.device)), digest
+
+
+def _load_onnx(options: TeacherOptions) -> tuple[nn.Module, str]:
+    _check_complete(options, "an ONNX file")
+    if options.precision != "float32":
+        raise InvalidInputError(
+            f"an ONNX file computes in its own precision, got precision {options.precision!r}; "
+            "leave it out, or convert the file"
+        )
+    path = Path(options.factory)
+    return OnnxNetwork(path, device=options.device).eval(), onnx_digest(path)
+
+
+def _load_ensemble(options: TeacherOptions) -> tuple[nn.Module, str]:
+    _check_complete(options, "an ensemble")
+    if options.input_layout != "BN3" or options.output is not None:
+        raise InvalidInputError(
+            "input layout and output are said for each member of an ensemble, in its file; leave "
+            "them out"
+        )
+    ensemble = read_ensemble(Path(options.factory))
+    members = [
+        load_teacher(
+            TeacherOptions(
+                factory=member.teacher,
+                device=options.device,
+                precision=options.precision,
+                **member.model_dump(exclude={"teacher"}),
+            )
+        )
+        for member in ensemble.member
+    ]
+    module = EnsembleNetwork(members, ensemble.mean)
+    return module.eval(), module.digest(ensemble)
 
 
 def pick_output(returned: Any, output: str | None) -> Tensor:
@@ -216,32 +272,21 @@ def _unsuitable(message: str) -> InvalidInputError:
     return InvalidInputError(message, kind=ErrorKind.UNSUITABLE_TEACHER)
 
 
+def _check_complete(options: TeacherOptions, what: str) -> None:
+    if options.weights is not None or options.arguments:
+        raise InvalidInputError(
+            f"{what} holds or names its weights and takes no arguments; leave out --weights and "
+            "--teacher-arg"
+        )
+
+
 def _check_options(options: TeacherOptions) -> None:
     if options.input_layout not in INPUT_LAYOUTS:
         raise InvalidInputError(
             f"input layout must be {' or '.join(INPUT_LAYOUTS)}, got {options.input_layout!r}"
         )
     check_precision(options.precision)
-    _check_device(options.device)
-
-
-def _check_device(name: str) -> None:
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise InvalidInputError(f"device must be cpu, cuda or cuda:N, got {name!r}") from error
-    if device.type not in ("cpu", "cuda"):
-        raise InvalidInputError(f"device must be cpu, cuda or cuda:N, got {name!r}")
-    if device.type == "cpu":
-        return
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if count == 0:
-        raise InvalidInputError(
-            f"device {name!r} needs a CUDA GPU and a PyTorch built for it (this is "
-            f"{torch.__version__}), and none is to be seen; use --device cpu"
-        )
-    if device.index is not None and device.index >= count:
-        raise InvalidInputError(f"device {name!r} does not exist; there are cuda:0..{count - 1}")
+    check_device(options.device)
 
 
 def _build(options: TeacherOptions, tensors: Mapping[str, Tensor] | None) -> nn.Module:
@@ -284,6 +329,11 @@ def _class_names(module: nn.Module) -> tuple[str, ...] | None:
         if isinstance(names, list | tuple) and names and all(isinstance(n, str) for n in names):
             return tuple(names)
     return None
+
+
+def _described_arguments(options: TeacherOptions) -> dict[str, Argument]:
+    described = {name: _describe(value) for name, value in options.arguments.items()}
+    return described | (options.votes.described if options.votes else {})
 
 
 def _describe(value: Argument) -> Argument:

@@ -10,16 +10,7 @@ from torch.nn import functional
 
 from kdrec.errors import InvalidInputError
 from kdrec.models import PointNet, build_model, count_parameters, pointnet_s
-
-
-def _settled(network: nn.Module, points_BND: Tensor) -> nn.Module:
-    """The network with batch norm statistics that are not those of a new one."""
-    with torch.no_grad():
-        for part in network.modules():
-            if isinstance(part, nn.BatchNorm1d):
-                part.weight.uniform_(-1.0, 1.0)  # negative ones too: they turn maximum and minimum
-        network.train()(points_BND)
-    return network.eval()
+from tests.models.networks import settled
 
 
 def _plain_logits(network: PointNet, points_BND: Tensor) -> Tensor:
@@ -56,7 +47,7 @@ def test_tensors_have_the_names_and_shapes_of_the_checkpoint(shared_data: Path) 
 def test_logits_are_those_of_plain_convolutions(mode: str) -> None:
     torch.manual_seed(0)
     points_BND = torch.randn(5, 300, 3)
-    network = _settled(
+    network = settled(
         PointNet(6, point_widths=(8, 8, 16, 16, 900), head_widths=(12, 9)), points_BND
     )
     assert isinstance(network, PointNet)
@@ -69,7 +60,7 @@ def test_logits_are_those_of_plain_convolutions(mode: str) -> None:
 def test_a_cloud_is_evaluated_without_its_companions() -> None:
     torch.manual_seed(0)
     points_BND = torch.randn(9, 256, 3)
-    network = _settled(pointnet_s(4), points_BND)
+    network = settled(pointnet_s(4), points_BND)
     with torch.no_grad():
         together, alone = network(points_BND), network(points_BND[4:5])
     torch.testing.assert_close(together[4:5], alone, rtol=1e-5, atol=1e-5)
@@ -78,7 +69,7 @@ def test_a_cloud_is_evaluated_without_its_companions() -> None:
 def test_the_order_of_the_points_is_without_effect() -> None:
     torch.manual_seed(0)
     points_BND = torch.randn(3, 200, 3)
-    network = _settled(pointnet_s(4), points_BND)
+    network = settled(pointnet_s(4), points_BND)
     with torch.no_grad():
         torch.testing.assert_close(network(points_BND), network(points_BND.flip(1)))
 

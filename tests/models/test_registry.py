@@ -27,7 +27,7 @@ def test_the_head_of_every_model_has_one_row_a_class(name: str) -> None:
 
 
 def test_an_unknown_model_is_refused_with_the_names_there_are() -> None:
-    with pytest.raises(InvalidInputError, match=r"no model 'pointnot'; there are: pointnet, "):
+    with pytest.raises(InvalidInputError, match=r"no model 'pointnot'; there are: dgcnn, "):
         build_model("pointnot", num_classes=10)
 
 

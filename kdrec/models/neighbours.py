@@ -1,0 +1,91 @@
+"""Which points are near which, and what they know.
+
+Shape letters: B batch, N points, M centres, K neighbours, F features.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+_CACHED_DISTANCES = 2**20
+_MOST_DISTANCES = 2**28  # at once on a GPU: 1 GiB
+
+
+class Neighbours(NamedTuple):
+    """The nearest points of each centre, the nearest first.
+
+    Attributes:
+        index_BMK: Point numbers.
+        squared_BMK: Squared distances.
+    """
+
+    index_BMK: Tensor
+    squared_BMK: Tensor
+
+
+def nearest(centres_BM3: Tensor, points_BN3: Tensor, count: int) -> Neighbours:
+    """The nearest points of each centre, a centre that is a point itself among them.
+
+    Distances are sums of squared differences, in float32 whatever autocast says: by way of scalar
+    products, equal points would be at a distance, and half precision would choose others.
+
+    Args:
+        centres_BM3: Whose neighbours are looked for.
+        points_BN3: Among which.
+        count: K; all points where there are fewer.
+
+    Returns:
+        Numbers and squared distances, without a gradient.
+    """
+    count = min(count, points_BN3.shape[1])
+    with torch.no_grad(), torch.autocast(points_BN3.device.type, enabled=False):
+        centres_BM3, points_BN3 = centres_BM3.detach().float(), points_BN3.detach().float()
+        num_clouds = points_BN3.shape[0]
+        step = _clouds_per_pass(centres_BM3, points_BN3)
+        if step is None or step >= num_clouds:
+            return _nearest(centres_BM3, points_BN3, count)
+        parts = [
+            _nearest(centres_BM3[start : start + step], points_BN3[start : start + step], count)
+            for start in range(0, num_clouds, step)
+        ]
+        return Neighbours(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
+
+
+def gather_points(features_BNF: Tensor, index_B: Tensor) -> Tensor:
+    """The features of some points of every cloud.
+
+    Args:
+        features_BNF: Of all points.
+        index_B: Point numbers, shape (B, ...).
+
+    Returns:
+        Shape (B, ..., F).
+    """
+    num_clouds, num_points, width = features_BNF.shape
+    first_B = torch.arange(num_clouds, device=index_B.device) * num_points
+    flat_B = index_B + first_B.view(-1, *[1] * (index_B.ndim - 1))
+    # index_select on rows is twice as fast as indexing and three times as gather.
+    rows = features_BNF.reshape(-1, width).index_select(0, flat_B.flatten())
+    return rows.reshape(*index_B.shape, width)
+
+
+def _nearest(centres_BM3: Tensor, points_BN3: Tensor, count: int) -> Neighbours:
+    squared_BMN = _squared_offsets(centres_BM3, points_BN3, axis=0)
+    for axis in range(1, points_BN3.shape[-1]):
+        squared_BMN.add_(_squared_offsets(centres_BM3, points_BN3, axis=axis))
+    found = squared_BMN.topk(count, dim=-1, largest=False)
+    return Neighbours(found.indices, found.values)
+
+
+def _squared_offsets(centres_BM3: Tensor, points_BN3: Tensor, *, axis: int) -> Tensor:
+    offset_BMN = centres_BM3[:, :, None, axis] - points_BN3[:, None, :, axis]
+    return offset_BMN.mul_(offset_BMN)
+
+
+def _clouds_per_pass(centres_BM3: Tensor, points_BN3: Tensor) -> int | None:
+    if torch.compiler.is_compiling():  # it fuses the distances, and keeps none
+        return None
+    # A CPU is twice as fast while the distances stay in its cache.
+    most = _CACHED_DISTANCES if points_BN3.device.type == "cpu" else _MOST_DISTANCES
+    return max(1, most // (centres_BM3.shape[1] * points_BN3.shape[1]))

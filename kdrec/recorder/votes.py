@@ -1,0 +1,73 @@
+"""A teacher that looks at every record several times.
+
+Each vote applies one more draw of an augmentation to the view that the student will see; the record
+is the mean of the logits. The draws are addressed like all others, by (seed, view, sample) and the
+number of the vote, so that every process draws the same.
+
+Shape letters: B batch, N points, D channels.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from kdrec import rng
+from kdrec.augment import Augmentation, ViewParameters, format_augmentation
+from kdrec.errors import InvalidInputError
+
+_STREAM = 0x70E5
+
+
+@dataclass(frozen=True, slots=True)
+class Votes:
+    """How often a teacher looks, and at what.
+
+    Attributes:
+        count: K.
+        augmentation: Applied to the view, drawn anew for each vote.
+
+    Raises:
+        InvalidInputError: There are no votes, or all would be alike.
+    """
+
+    count: int
+    augmentation: Augmentation
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise InvalidInputError(f"votes must be at least 1, got {self.count}")
+        if not self.augmentation.operations:
+            raise InvalidInputError(
+                f"{self.count} votes without augmentation would all be alike; say with "
+                "--vote-augment what is drawn for each, scale=0.9:1.1 for instance"
+            )
+
+    @property
+    def described(self) -> dict[str, int | str]:
+        """For the plan; no argument of a factory has a dot in its name."""
+        return {
+            "votes.count": self.count,
+            "votes.augment": format_augmentation(self.augmentation),
+        }
+
+    def inputs(
+        self, view_BND: Tensor, records: ViewParameters, channels: Sequence[str]
+    ) -> Iterator[Tensor]:
+        """What the teacher gets for each vote.
+
+        Args:
+            view_BND: The points as the student will see them.
+            records: Which records they are.
+            channels: Names of the D columns.
+        """
+        for vote in range(self.count):
+            drawn = self.augmentation.draw(
+                _seed(records.seed, vote), views=records.views_B, samples_B=records.samples_B
+            )
+            yield self.augmentation.apply(view_BND, drawn, channels=channels)
+
+
+def _seed(seed: int, vote: int) -> int:
+    words = rng.words(seed, view=vote, stream=_STREAM, samples_B=[0], num_words=1)
+    return int(words[0, 0])

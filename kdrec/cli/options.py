@@ -13,13 +13,24 @@ from kdrec.errors import InvalidInputError, NotFoundError
 from kdrec.factories import parse_arguments
 from kdrec.samples import SampleSet, load_samples
 
+DATA_PANEL = "Data"  # of --help
+
 DataArguments = Annotated[
     list[str],
-    typer.Option("--data-arg", metavar="NAME=VALUE", help="An argument of the data's factory."),
+    typer.Option(
+        "--data-arg",
+        metavar="NAME=VALUE",
+        help="An argument of the data's factory.",
+        rich_help_panel=DATA_PANEL,
+    ),
 ]
 Split = Annotated[
     str | None,
-    typer.Option(metavar="FIELD=VALUE", help="Only samples whose field has this value: split=0."),
+    typer.Option(
+        metavar="FIELD=VALUE",
+        help="Only samples whose field has this value: split=0.",
+        rich_help_panel=DATA_PANEL,
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="The result as one JSON object on stdout.")]
 Token = Annotated[

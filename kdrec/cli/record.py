@@ -2,13 +2,11 @@
 
 import time
 from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
-
-import typer
+from typing import TYPE_CHECKING
 
 from kdrec.augment import format_augmentation, parse_augmentation
-from kdrec.cli.options import Config, Json
+from kdrec.cli import record_options as options
+from kdrec.cli.options import Config, DataArguments, Json, Split
 from kdrec.cli.terminal import (
     Bar,
     describe_score,
@@ -21,7 +19,7 @@ from kdrec.cli.terminal import (
 )
 from kdrec.factories import parse_arguments
 from kdrec.samples import SampleSet, load_samples
-from kdrec.store import ENCODINGS, plan_encoding
+from kdrec.store import plan_encoding
 
 if TYPE_CHECKING:
     from kdrec.recorder import (
@@ -32,159 +30,38 @@ if TYPE_CHECKING:
         TeacherScore,
     )
 
-_TEACHER, _DATA, _PLAN = "Teacher", "Data", "Plan"
-
 
 def record(
-    out: Annotated[Path, typer.Argument(help="Folder of the recording: NAME.zarr.")],
-    teacher: Annotated[
-        str,
-        typer.Option(
-            help="package.module:factory, file.py:factory, or a name from `kdrec models`.",
-            rich_help_panel=_TEACHER,
-        ),
-    ],
-    data: Annotated[
-        str,
-        typer.Option(
-            help="An .npz or .h5 file, a folder of .h5 files, module:factory or file.py:factory "
-            "returning a data set, or `shapes` for the built-in ones.",
-            rich_help_panel=_DATA,
-        ),
-    ],
-    weights: Annotated[
-        Path | None,
-        typer.Option(
-            help="Of the teacher: .safetensors, .npz, .pt, .pth, .t7; nothing in it is executed.",
-            rich_help_panel=_TEACHER,
-        ),
-    ] = None,
-    weights_key: Annotated[
-        str | None,
-        typer.Option(
-            help="Entry of the file that holds the tensors, if it is not found by itself.",
-            rich_help_panel=_TEACHER,
-        ),
-    ] = None,
-    teacher_arg: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=VALUE", help="An argument of the factory.", rich_help_panel=_TEACHER
-        ),
-    ] = None,
-    teacher_classes: Annotated[
-        Path | None,
-        typer.Option(
-            help="Text file with the teacher's class names, one a line.", rich_help_panel=_TEACHER
-        ),
-    ] = None,
-    input_layout: Annotated[
-        Literal["BN3", "B3N"],
-        typer.Option(help="Points last, or channels first.", rich_help_panel=_TEACHER),
-    ] = "BN3",
-    output: Annotated[
-        str | None,
-        typer.Option(
-            help="Entry of the tuple (0) or dict (logits) that the teacher returns.",
-            rich_help_panel=_TEACHER,
-        ),
-    ] = None,
-    device: Annotated[
-        str, typer.Option(help="cpu, cuda or cuda:1.", rich_help_panel=_TEACHER)
-    ] = "cpu",
-    precision: Annotated[
-        Literal["float32", "tf32", "bf16", "fp16"],
-        typer.Option(help="Of the teacher's arithmetic.", rich_help_panel=_TEACHER),
-    ] = "float32",
-    threads: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Of the CPU; part of the plan, all cores by default.",
-            rich_help_panel=_TEACHER,
-        ),
-    ] = None,
-    data_arg: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=VALUE", help="An argument of the data's factory.", rich_help_panel=_DATA
-        ),
-    ] = None,
-    split: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FIELD=VALUE", help="Only samples whose field has this value: split=0.",
-            rich_help_panel=_DATA,
-        ),
-    ] = None,
-    num_points: Annotated[
-        int | None,
-        typer.Option(min=1, help="Points of a cloud; all by default.", rich_help_panel=_DATA),
-    ] = None,
-    point_choice: Annotated[
-        Literal["first", "farthest"],
-        typer.Option(help="Which points, of a larger cloud.", rich_help_panel=_DATA),
-    ] = "first",
-    class_map: Annotated[
-        str | None,
-        typer.Option(
-            help="Teacher column of each class of the data: 1,2,8 or a field of the data; "
-            "by default matched by class names.",
-            rich_help_panel=_DATA,
-        ),
-    ] = None,
-    with_samples: Annotated[
-        bool | None,
-        typer.Option(
-            "--with-samples/--without-samples",
-            help="Keep the clouds in the recording, so that a student needs nothing else; "
-            "by default up to 2 GiB.",
-            rich_help_panel=_DATA,
-        ),
-    ] = None,
-    augment: Annotated[
-        str,
-        typer.Option(
-            help="Ordered list, e.g. scale=0.9:1.1,rotate_y=-15:15,translate=0.05,normalize; "
-            "also reflect_x, subset=512.",
-            rich_help_panel=_PLAN,
-        ),
-    ] = "none",
-    views: Annotated[
-        int, typer.Option(min=1, help="Views of every cloud.", rich_help_panel=_PLAN)
-    ] = 20,
-    seed: Annotated[int, typer.Option(min=0, help="Of the views.", rich_help_panel=_PLAN)] = 0,
-    encoding: Annotated[
-        str,
-        typer.Option(help=f"Of the logits: {', '.join(ENCODINGS)}.", rich_help_panel=_PLAN),
-    ] = "compact",
-    max_kl: Annotated[
-        float | None,
-        typer.Option(
-            help="What compact and portable keep: the mean KL divergence, both ways, at "
-            "temperatures 1, 2, 4 and 8; 2.5e-4 by default.",
-            rich_help_panel=_PLAN,
-        ),
-    ] = None,
-    max_error: Annotated[
-        float | None,
-        typer.Option(help="Or the greatest error of every logit: 0.05.", rich_help_panel=_PLAN),
-    ] = None,
-    group: Annotated[
-        int, typer.Option(min=1, help="Views coded together.", rich_help_panel=_PLAN)
-    ] = 8,
-    batch_size: Annotated[
-        int, typer.Option(min=1, help="Clouds at once.", rich_help_panel=_PLAN)
-    ] = 32,
-    block_samples: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Samples of a block, the unit of commit; derived by default.",
-            rich_help_panel=_PLAN,
-        ),
-    ] = None,
+    out: options.Out,
+    teacher: options.TeacherFactory,
+    data: options.Data,
+    weights: options.Weights = None,
+    weights_key: options.WeightsKey = None,
+    teacher_arg: options.TeacherArguments = [],  # noqa: B006 - typer copies it
+    teacher_classes: options.TeacherClasses = None,
+    input_layout: options.Layout = "BN3",
+    output: options.Output = None,
+    device: options.Device = "cpu",
+    precision: options.Arithmetic = "float32",
+    threads: options.Threads = None,
+    data_arg: DataArguments = [],  # noqa: B006 - typer copies it
+    split: Split = None,
+    num_points: options.NumPoints = None,
+    point_choice: options.Choice = "first",
+    class_map: options.ClassMap = None,
+    with_samples: options.WithSamples = None,
+    augment: options.Augment = "none",
+    views: options.Views = 20,
+    seed: options.Seed = 0,
+    encoding: options.EncodingName = "compact",
+    max_kl: options.MaxKl = None,
+    max_error: options.MaxError = None,
+    group: options.Group = 8,
+    batch_size: options.BatchSize = 32,
+    block_samples: options.BlockSamples = None,
     config: Config = None,
     as_json: Json = False,
-) -> None:  # fmt: skip
+) -> None:
     """Run a teacher over augmented views of a data set and keep what it says.
 
     The same command continues a recording that was stopped, at any moment, to the same bytes.
@@ -201,14 +78,14 @@ def record(
     augmentation = parse_augmentation(augment)
     samples = load_samples(
         data,
-        arguments=parse_arguments(data_arg or []),
+        arguments=parse_arguments(data_arg),
         split=split,
         num_points=num_points,
         point_choice=point_choice,
     )
-    options = TeacherOptions(
+    teacher_options = TeacherOptions(
         factory=teacher,
-        arguments=parse_arguments(teacher_arg or []),
+        arguments=parse_arguments(teacher_arg),
         weights=weights,
         weights_key=weights_key,
         input_layout=input_layout,
@@ -218,7 +95,7 @@ def record(
     )
     request = RecordRequest(
         out=out,
-        teacher=options,
+        teacher=teacher_options,
         augmentation=augmentation,
         views=views,
         seed=seed,
@@ -235,7 +112,7 @@ def record(
     say(f"{len(samples)} clouds x {views} views under {format_augmentation(augmentation)}")
     started = time.monotonic()
     with progress_bar("recording", "records") as bar:
-        result = run(request, load_teacher(options), samples, _Watcher(bar))
+        result = run(request, load_teacher(teacher_options), samples, _Watcher(bar))
     _show(request, samples, result, time.monotonic() - started, as_json=as_json)
 
 

@@ -8,6 +8,7 @@ import pytest
 from kdrec.errors import IntegrityError, KdrecError
 from kdrec.store import LocalStorage, RecordingReader, VerifyReport, verify_bytes
 from kdrec.testing import flip_bit, make_recording, truncate
+from tests.programs import contents
 
 FILES = [
     "zarr.json",
@@ -121,3 +122,17 @@ def test_a_block_of_another_recording_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.zarr" / "seal.json").unlink()
     with pytest.raises(IntegrityError, match="belongs to another recording"):
         read_everything(tmp_path / "a.zarr")
+
+
+@pytest.mark.parametrize("harm", [truncate, Path.unlink, lambda path: flip_bit(path, 4321)])
+@pytest.mark.parametrize("name", ["ledger/header.json", "logits/zarr.json", "params/zarr.json"])
+def test_a_recording_is_not_continued_on_a_damaged_header(
+    tmp_path: Path, name: str, harm: Callable[[Path], None]
+) -> None:
+    path = tmp_path / "begun.zarr"
+    make_recording(path, blocks=2)
+    harm(path / name)
+    before = contents(path)
+    with pytest.raises(IntegrityError, match=rf"{name} .*; delete the recording and record it"):
+        make_recording(path)
+    assert contents(path) == before

@@ -139,8 +139,8 @@ class RecordingWriter:
         """Continue a recording that was begun.
 
         Raises:
-            IntegrityError: What blocks are encoded by is damaged or missing: the header's entry, the
-                manifest, the metadata of an array.
+            IntegrityError: What blocks are encoded by is damaged or missing: the header's entry,
+                the manifest, the metadata of an array.
         """
         self._storage.delete(BEGINNING_KEY)
         self._seal = self._find_seal()

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdrec.augment import format_augmentation, parse_augmentation
@@ -17,8 +18,10 @@ from kdrec.cli.terminal import (
     show_rows,
     size,
 )
+from kdrec.client import open_recording
+from kdrec.errors import ConflictError, NotFoundError
 from kdrec.factories import parse_arguments
-from kdrec.samples import SampleSet, load_samples
+from kdrec.samples import SampleSet, align, load_samples
 from kdrec.store import plan_encoding
 
 if TYPE_CHECKING:
@@ -37,7 +40,7 @@ def record(
     data: options.Data,
     weights: options.Weights = None,
     weights_key: options.WeightsKey = None,
-    teacher_arg: options.TeacherArguments = [],  # noqa: B006 - typer copies it
+    teacher_arg: options.TeacherArguments = None,
     teacher_classes: options.TeacherClasses = None,
     input_layout: options.Layout = "BN3",
     output: options.Output = None,
@@ -85,7 +88,7 @@ def record(
     )
     teacher_options = TeacherOptions(
         factory=teacher,
-        arguments=parse_arguments(teacher_arg),
+        arguments=parse_arguments(teacher_arg or []),
         weights=weights,
         weights_key=weights_key,
         input_layout=input_layout,
@@ -110,10 +113,26 @@ def record(
         teacher_classes=None if teacher_classes is None else read_class_names(teacher_classes),
     )
     say(f"{len(samples)} clouds x {views} views under {format_augmentation(augmentation)}")
+    _check_continued(out, samples)
     started = time.monotonic()
     with progress_bar("recording", "records") as bar:
         result = run(request, load_teacher(teacher_options), samples, _Watcher(bar))
     _show(request, samples, result, time.monotonic() - started, as_json=as_json)
+
+
+def _check_continued(out: Path, samples: SampleSet) -> None:
+    """Name the sample that differs where the plan could only say that its data are others."""
+    try:
+        begun = open_recording(out)
+    except NotFoundError:
+        return
+    try:
+        align(begun.sample_identity(), samples)
+    except ConflictError as error:
+        raise ConflictError(
+            f"{out} was recorded from other data: {error}; or give another name to record anew",
+            kind=error.kind,
+        ) from error
 
 
 class _Watcher:
@@ -165,7 +184,7 @@ def _show(
     rows["logits per record"] = f"{result.logit_bytes / result.records:.1f} B"
     rows["time"] = f"{seconds:.1f} s"
     show_rows(rows)
-    if request.with_samples is not False:
+    if open_recording(request.out).manifest.plan.with_samples:
         say(
             f"The {len(samples)} clouds are kept in the recording: share it only as the licence of "
             "the data allows, or record with --without-samples."

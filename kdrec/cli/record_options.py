@@ -36,7 +36,7 @@ WeightsKey: TypeAlias = Annotated[
     ),
 ]
 TeacherArguments: TypeAlias = Annotated[
-    list[str],
+    list[str] | None,
     typer.Option(
         "--teacher-arg",
         metavar="NAME=VALUE",

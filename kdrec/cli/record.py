@@ -79,9 +79,10 @@ def record(
     from kdrec.recorder import record as run
 
     augmentation = parse_augmentation(augment)
+    data_arguments = parse_arguments(data_arg)
     samples = load_samples(
         data,
-        arguments=parse_arguments(data_arg),
+        arguments=data_arguments,
         split=split,
         num_points=num_points,
         point_choice=point_choice,
@@ -109,7 +110,7 @@ def record(
         threads=threads,
         point_choice=point_choice,
         with_samples=with_samples,
-        class_map=None if class_map is None else read_class_map(class_map, data),
+        class_map=None if class_map is None else read_class_map(class_map, data, data_arguments),
         teacher_classes=None if teacher_classes is None else read_class_names(teacher_classes),
     )
     say(f"{len(samples)} clouds x {views} views under {format_augmentation(augmentation)}")

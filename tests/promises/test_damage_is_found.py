@@ -101,6 +101,15 @@ def test_a_damaged_shard_is_never_read(
         read_everything(recording)
 
 
+@pytest.mark.parametrize("name", ["logits/zarr.json", "ledger/g00001-p00002.json"])
+def test_what_is_damaged_is_said_once_and_not_called_foreign(recording: Path, name: str) -> None:
+    flip_bit(recording / name, 777)
+    report = verify(recording)
+    assert report.unlisted == []
+    assert 0 < len(report.damaged) == len(set(report.damaged)) <= 2
+    assert all(name in line for line in report.damaged)
+
+
 def test_a_message_names_the_file_the_digests_and_the_remedy(recording: Path) -> None:
     flip_bit(recording / "logits/c/1/2/0", 99)
     with pytest.raises(

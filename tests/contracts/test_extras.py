@@ -60,7 +60,9 @@ def installed(
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     requirement = f"kdrec[{request.param}] @ {wheel.as_uri()}" if request.param else str(wheel)
     constraints = ROOT / "constraints.txt"
-    _pip(folder / "bin" / "python", "install", "--constraint", constraints, requirement)
+    python = folder / "bin" / "python"
+    # Compiled when it is imported: most of torch never is.
+    _pip(python, "install", "--no-compile", "--constraint", constraints, requirement)
     return Installed(request.param, folder / "bin" / "kdrec")
 
 

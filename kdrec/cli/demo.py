@@ -1,6 +1,7 @@
 """`kdrec demo`: the whole story with real parts, in about two minutes on two cores."""
 
 import importlib.util
+import io
 import json
 import os
 import shlex
@@ -65,7 +66,7 @@ def demo(
     results = {"teacher": teacher, "recording": recording, "distilled": distilled,
                "labels_only": plain}  # fmt: skip
     # The picture is drawn of the table, whether it is shown or not.
-    console = Console(record=True, quiet=as_json, width=_WIDTH)
+    console = Console(record=True, file=io.StringIO() if as_json else None, width=_WIDTH)
     _show(console, folder, results)
     if as_json:
         show_json({"folder": str(folder), **results})
@@ -85,8 +86,9 @@ def _check_installed() -> None:
 
 def _check_free(folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        what = "is not empty" if folder.is_dir() else "is no folder"
         raise AlreadyExistsError(
-            f"{folder} exists and is not an empty folder; remove it or give another with --folder"
+            f"{folder} exists and {what}; remove it or give another with --folder"
         )
 
 

@@ -62,7 +62,20 @@ def start(*arguments: str | Path, cwd: Path | None = None) -> subprocess.Popen[s
 @contextmanager
 def service(folder: Path) -> Iterator[str]:
     """`kdrec serve` on a free port; gives the address of its recordings."""
-    process = start("serve", folder, "--port", "0")
+    with running_service(
+        [*KDREC, "serve", str(folder.resolve()), "--port", "0"], folder, environment()
+    ) as url:
+        yield url
+
+
+@contextmanager
+def running_service(
+    command: Sequence[str | Path], folder: Path, env: Mapping[str, str]
+) -> Iterator[str]:
+    """A `kdrec serve` of any installation; gives the address of its recordings."""
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=folder, env=env
+    )
     try:
         assert process.stdout is not None
         yield process.stdout.readline().strip() + "/v1/recordings"

@@ -31,6 +31,7 @@ FloatArray: TypeAlias = npt.NDArray[np.float64]
 
 _COORDINATES = slice(0, 3)
 _FACTOR_EXPONENT = 16
+_LEAST_FACTOR = 2.0**-_FACTOR_EXPONENT
 _LENGTH_EXPONENT = 16
 _DEGREE_EXPONENT = 10
 
@@ -75,6 +76,8 @@ class Scale(_RangeOperation):
     def _positive(self) -> "Scale":
         if self.low <= 0:
             raise ValueError(f"factors must be above 0, got {self.low:g}; use reflect_x to mirror")
+        if self.columns()[0].low < 1:  # would round to 0, and every cloud to one point
+            raise ValueError(f"factors must be at least {_LEAST_FACTOR:g}, got {self.low:g}")
         return self
 
     def columns(self) -> tuple[Column, ...]:

@@ -1,5 +1,7 @@
 """`kdrec demo`: the whole story with real parts, in about two minutes on two cores."""
 
+import importlib.util
+import io
 import json
 import os
 import shlex
@@ -17,12 +19,19 @@ from rich.table import Table
 
 from kdrec.cli.options import Json
 from kdrec.cli.terminal import say, show_json, size
-from kdrec.errors import AlreadyExistsError, ServiceError
+from kdrec.errors import (
+    AlreadyExistsError,
+    ErrorKind,
+    InvalidInputError,
+    NotFoundError,
+    ServiceError,
+)
 
 _POINTS = 128
 _AUGMENT = "scale=0.9:1.1,rotate_y=-15:15,translate=0.05,normalize"
 _READY_SECONDS = 60
 _WIDTH = 100
+_NEEDED = ("torch", "safetensors", "fastapi", "uvicorn")
 
 
 def demo(
@@ -40,10 +49,10 @@ def demo(
 
     Everything runs as you would run it: the commands are shown and executed.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise AlreadyExistsError(
-            f"{folder} exists and is not empty; remove it or give another with --folder"
-        )
+    _check_installed()
+    _check_free(folder)
+    if picture is not None and not picture.parent.is_dir():
+        raise NotFoundError(f"no folder {picture.parent} for --picture; make it first")
     folder.mkdir(parents=True, exist_ok=True)
     say(f"1/4 training a teacher: PointNet on {clouds} built-in shapes, {teacher_epochs} epochs")
     teacher = _train_teacher(folder / "teacher", clouds, teacher_epochs)
@@ -56,19 +65,40 @@ def demo(
         plain = _train_student(folder, "labels-only", url, epochs, ["--labels-only"])
     results = {"teacher": teacher, "recording": recording, "distilled": distilled,
                "labels_only": plain}  # fmt: skip
+    # The picture is drawn of the table, whether it is shown or not.
+    console = Console(record=True, file=io.StringIO() if as_json else None, width=_WIDTH)
+    _show(console, folder, results)
     if as_json:
         show_json({"folder": str(folder), **results})
-        return
-    console = Console(record=picture is not None, width=_WIDTH)
-    _show(console, folder, results)
     if picture is not None:
         console.save_svg(str(picture), title="kdrec demo")
+
+
+def _check_installed() -> None:
+    """Before the teacher is trained for nothing."""
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise InvalidInputError(
+            f"the demo needs {' and '.join(missing)}; run `pip install kdrec[all]`",
+            kind=ErrorKind.MISSING_DEPENDENCY,
+        )
+
+
+def _check_free(folder: Path) -> None:
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        what = "is not empty" if folder.is_dir() else "is no folder"
+        raise AlreadyExistsError(
+            f"{folder} exists and {what}; remove it or give another with --folder"
+        )
 
 
 def _train_teacher(out: Path, clouds: int, epochs: int) -> dict[str, Any]:
     """In a process of its own, so that its memory is its own."""
     arguments = [str(out), str(clouds), str(_POINTS), str(epochs)]
-    subprocess.run([sys.executable, "-m", "kdrec.cli.demo_teacher", *arguments], check=True)
+    command = [sys.executable, "-m", "kdrec.cli.demo_teacher", *arguments]
+    finished = subprocess.run(command, check=False)
+    if finished.returncode:
+        raise typer.Exit(finished.returncode)  # its traceback says why
     return _read_results(out)
 
 

@@ -13,13 +13,24 @@ from kdrec.errors import InvalidInputError, NotFoundError
 from kdrec.factories import parse_arguments
 from kdrec.samples import SampleSet, load_samples
 
+DATA_PANEL = "Data"  # of --help
+
 DataArguments = Annotated[
     list[str],
-    typer.Option("--data-arg", metavar="NAME=VALUE", help="An argument of the data's factory."),
+    typer.Option(
+        "--data-arg",
+        metavar="NAME=VALUE",
+        help="An argument of the data's factory.",
+        rich_help_panel=DATA_PANEL,
+    ),
 ]
 Split = Annotated[
     str | None,
-    typer.Option(metavar="FIELD=VALUE", help="Only samples whose field has this value: split=0."),
+    typer.Option(
+        metavar="FIELD=VALUE",
+        help="Only samples whose field has this value: split=0.",
+        rich_help_panel=DATA_PANEL,
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="The result as one JSON object on stdout.")]
 Token = Annotated[
@@ -48,16 +59,27 @@ def _read_config(context: typer.Context, path: Path | None) -> Path | None:
     """
     if path is None:
         return None
-    known = {parameter.name for parameter in context.command.params if parameter.name}
+    known = _option_names(context)
     defaults: dict[str, Any] = {}
     for key, value in _load(path).items():
-        name = key.replace("-", "_")
-        if name not in known:
-            allowed = ", ".join(sorted(known - {"config", "help"}))
+        name = known.get(key.replace("_", "-"))
+        if name is None:
+            allowed = ", ".join(sorted(known))
             raise InvalidInputError(f"{path}: no option {key!r}; allowed are: {allowed}")
         defaults[name] = _as_option(value)
     context.default_map = {**(context.default_map or {}), **defaults}
     return path
+
+
+def _option_names(context: typer.Context) -> dict[str, str]:
+    """The parameter of each option of a command, by the name that a user gives it."""
+    return {
+        option.removeprefix("--"): parameter.name
+        for parameter in context.command.params
+        if parameter.name is not None and parameter.name not in ("config", "help")
+        for option in parameter.opts
+        if option.startswith("--") or parameter.param_type_name == "argument"
+    }
 
 
 Config = Annotated[

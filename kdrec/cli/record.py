@@ -2,15 +2,13 @@
 
 import time
 from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
-
-import typer
+from typing import TYPE_CHECKING
 
 from kdrec.augment import format_augmentation, parse_augmentation
+from kdrec.cli import record_options as options
 from kdrec.cli.cost import Trial, cost_as_json, show_cost
-from kdrec.cli.options import Config, Json
-from kdrec.cli.teacher_options import TEACHER_HELP, TeacherArguments, Weights, WeightsKey
+from kdrec.cli.options import Config, DataArguments, Json, Split
+from kdrec.cli.teacher_options import TeacherArguments, Weights, WeightsKey
 from kdrec.cli.terminal import (
     Bar,
     describe_score,
@@ -21,10 +19,10 @@ from kdrec.cli.terminal import (
     show_rows,
     size,
 )
-from kdrec.errors import InvalidInputError
+from kdrec.client import open_recording
+from kdrec.errors import ConflictError, InvalidInputError, NotFoundError
 from kdrec.factories import parse_arguments
-from kdrec.samples import SampleSet, load_samples
-from kdrec.store import ENCODINGS, MOST_COMPACT_CLASSES
+from kdrec.samples import SampleSet, align, load_samples
 
 if TYPE_CHECKING:
     from kdrec.recorder import (
@@ -36,164 +34,42 @@ if TYPE_CHECKING:
         TeacherScore,
     )
 
-_TEACHER, _DATA, _PLAN = "Teacher", "Data", "Plan"
-
 
 def record(
-    out: Annotated[
-        str, typer.Argument(help="Folder of the recording, NAME.zarr, or s3://BUCKET/NAME.zarr.")
-    ],
-    teacher: Annotated[
-        str,
-        typer.Option(help=TEACHER_HELP, rich_help_panel=_TEACHER),
-    ],
-    data: Annotated[
-        str,
-        typer.Option(
-            help="An .npz or .h5 file, a folder of .h5 files, module:factory or file.py:factory "
-            "returning a data set, or `shapes` for the built-in ones.",
-            rich_help_panel=_DATA,
-        ),
-    ],
+    out: options.Out,
+    teacher: options.TeacherFactory,
+    data: options.Data,
     weights: Weights = None,
     weights_key: WeightsKey = None,
     teacher_arg: TeacherArguments = None,
-    teacher_classes: Annotated[
-        Path | None,
-        typer.Option(
-            help="Text file with the teacher's class names, one a line.", rich_help_panel=_TEACHER
-        ),
-    ] = None,
-    input_layout: Annotated[
-        Literal["BN3", "B3N"],
-        typer.Option(help="Points last, or channels first.", rich_help_panel=_TEACHER),
-    ] = "BN3",
-    output: Annotated[
-        str | None,
-        typer.Option(
-            help="Entry of the tuple (0) or dict (logits) that the teacher returns.",
-            rich_help_panel=_TEACHER,
-        ),
-    ] = None,
-    device: Annotated[
-        str, typer.Option(help="cpu, cuda or cuda:1.", rich_help_panel=_TEACHER)
-    ] = "cpu",
-    precision: Annotated[
-        Literal["float32", "tf32", "bf16", "fp16"],
-        typer.Option(help="Of the teacher's arithmetic.", rich_help_panel=_TEACHER),
-    ] = "float32",
-    votes: Annotated[
-        int | None,
-        typer.Option(
-            min=1, metavar="K", help="Keep the mean logits of K more draws on top of each view.",
-            rich_help_panel=_TEACHER,
-        ),
-    ] = None,
-    vote_augment: Annotated[
-        str | None,
-        typer.Option(
-            help="What is drawn for each vote; by default --augment once more.",
-            rich_help_panel=_TEACHER,
-        ),
-    ] = None,
-    threads: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Of the CPU; part of the plan, all cores by default.",
-            rich_help_panel=_TEACHER,
-        ),
-    ] = None,
-    data_arg: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=VALUE", help="An argument of the data's factory.", rich_help_panel=_DATA
-        ),
-    ] = None,
-    split: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FIELD=VALUE", help="Only samples whose field has this value: split=0.",
-            rich_help_panel=_DATA,
-        ),
-    ] = None,
-    num_points: Annotated[
-        int | None,
-        typer.Option(min=1, help="Points of a cloud; all by default.", rich_help_panel=_DATA),
-    ] = None,
-    point_choice: Annotated[
-        Literal["first", "farthest"],
-        typer.Option(help="Which points, of a larger cloud.", rich_help_panel=_DATA),
-    ] = "first",
-    class_map: Annotated[
-        str | None,
-        typer.Option(
-            help="Teacher column of each class of the data: 1,2,8 or a field of the data; "
-            "by default matched by class names.",
-            rich_help_panel=_DATA,
-        ),
-    ] = None,
-    with_samples: Annotated[
-        bool | None,
-        typer.Option(
-            "--with-samples/--without-samples",
-            help="Keep the clouds in the recording, so that a student needs nothing else; "
-            "by default up to 2 GiB.",
-            rich_help_panel=_DATA,
-        ),
-    ] = None,
-    augment: Annotated[
-        str,
-        typer.Option(
-            help="Ordered list, e.g. scale=0.9:1.1,rotate_y=-15:15,translate=0.05,normalize; "
-            "also reflect_x, subset=512.",
-            rich_help_panel=_PLAN,
-        ),
-    ] = "none",
-    views: Annotated[
-        int, typer.Option(min=1, help="Views of every cloud.", rich_help_panel=_PLAN)
-    ] = 20,
-    seed: Annotated[int, typer.Option(min=0, help="Of the views.", rich_help_panel=_PLAN)] = 0,
-    encoding: Annotated[
-        str | None,
-        typer.Option(
-            help=f"Of the logits: {', '.join(ENCODINGS)}; by default compact, and topk above "
-            f"{MOST_COMPACT_CLASSES} classes.",
-            rich_help_panel=_PLAN,
-        ),
-    ] = None,
-    kept: Annotated[
-        int | None,
-        typer.Option(help="Classes that topk keeps; 32 by default.", rich_help_panel=_PLAN),
-    ] = None,
-    max_kl: Annotated[
-        float | None,
-        typer.Option(
-            help="What compact and portable keep: the mean KL divergence, both ways, at "
-            "temperatures 1, 2, 4 and 8; 2.5e-4 by default.",
-            rich_help_panel=_PLAN,
-        ),
-    ] = None,
-    max_error: Annotated[
-        float | None,
-        typer.Option(help="Or the greatest error of every logit: 0.05.", rich_help_panel=_PLAN),
-    ] = None,
-    group: Annotated[
-        int, typer.Option(min=1, help="Views coded together.", rich_help_panel=_PLAN)
-    ] = 8,
-    batch_size: Annotated[
-        int, typer.Option(min=1, help="Clouds at once.", rich_help_panel=_PLAN)
-    ] = 32,
-    block_samples: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Samples of a block, the unit of commit; derived by default.",
-            rich_help_panel=_PLAN,
-        ),
-    ] = None,
+    teacher_classes: options.TeacherClasses = None,
+    input_layout: options.Layout = "BN3",
+    output: options.Output = None,
+    device: options.Device = "cpu",
+    precision: options.Arithmetic = "float32",
+    votes: options.NumVotes = None,
+    vote_augment: options.VoteAugment = None,
+    threads: options.Threads = None,
+    data_arg: DataArguments = [],  # noqa: B006 - typer copies it
+    split: Split = None,
+    num_points: options.NumPoints = None,
+    point_choice: options.Choice = "first",
+    class_map: options.ClassMap = None,
+    with_samples: options.WithSamples = None,
+    augment: options.Augment = "none",
+    views: options.Views = 20,
+    seed: options.Seed = 0,
+    encoding: options.EncodingName = None,
+    max_kl: options.MaxKl = None,
+    max_error: options.MaxError = None,
+    kept: options.Kept = None,
+    group: options.Group = 8,
+    batch_size: options.BatchSize = 32,
+    block_samples: options.BlockSamples = None,
     trial: Trial = None,
     config: Config = None,
     as_json: Json = False,
-) -> None:  # fmt: skip
+) -> None:
     """Run a teacher over augmented views of a data set and keep what it says.
 
     The same command continues a recording that was stopped, at any moment, to the same bytes.
@@ -210,6 +86,7 @@ def record(
     from kdrec.recorder import record as run
 
     augmentation = parse_augmentation(augment)
+    data_arguments = parse_arguments(data_arg)
     vote_augmentation = parse_augmentation(augment if vote_augment is None else vote_augment)
     if vote_augment is not None and votes is None:
         raise InvalidInputError(
@@ -217,12 +94,12 @@ def record(
         )
     samples = load_samples(
         data,
-        arguments=parse_arguments(data_arg or []),
+        arguments=data_arguments,
         split=split,
         num_points=num_points,
         point_choice=point_choice,
     )
-    options = TeacherOptions(
+    teacher_options = TeacherOptions(
         factory=teacher,
         arguments=parse_arguments(teacher_arg or []),
         weights=weights,
@@ -235,7 +112,7 @@ def record(
     )
     request = RecordRequest(
         out=out,
-        teacher=options,
+        teacher=teacher_options,
         augmentation=augmentation,
         views=views,
         seed=seed,
@@ -249,20 +126,40 @@ def record(
         threads=threads,
         point_choice=point_choice,
         with_samples=with_samples,
-        class_map=None if class_map is None else read_class_map(class_map, data),
+        class_map=None if class_map is None else read_class_map(class_map, data, data_arguments),
         teacher_classes=None if teacher_classes is None else read_class_names(teacher_classes),
     )
     say(f"{len(samples)} clouds x {views} views under {format_augmentation(augmentation)}")
     if trial is not None:
         found = estimate(
-            request, load_teacher(options), samples, clock=time.perf_counter, trial_records=trial
+            request,
+            load_teacher(teacher_options),
+            samples,
+            clock=time.perf_counter,
+            trial_records=trial,
         )
         show_json(cost_as_json(found)) if as_json else show_cost(found)
         return
+    _check_continued(out, samples)
     started = time.monotonic()
     with progress_bar("recording", "records") as bar:
-        result = run(request, load_teacher(options), samples, _Watcher(bar))
+        result = run(request, load_teacher(teacher_options), samples, _Watcher(bar))
     _show(request, samples, result, time.monotonic() - started, as_json=as_json)
+
+
+def _check_continued(out: str, samples: SampleSet) -> None:
+    """Name the sample that differs where the plan could only say that its data are others."""
+    try:
+        begun = open_recording(out)
+    except NotFoundError:
+        return
+    try:
+        align(begun.sample_identity(), samples)
+    except ConflictError as error:
+        raise ConflictError(
+            f"{out} was recorded from other data: {error}; or give another name to record anew",
+            kind=error.kind,
+        ) from error
 
 
 class _Watcher:
@@ -321,7 +218,7 @@ def _show(
     rows["logits per record"] = f"{result.logit_bytes / result.records:.1f} B"
     rows["time"] = f"{seconds:.1f} s"
     show_rows(rows)
-    if request.with_samples is not False:
+    if open_recording(request.out).manifest.plan.with_samples:
         say(
             f"The {len(samples)} clouds are kept in the recording: share it only as the licence of "
             "the data allows, or record with --without-samples."

@@ -18,8 +18,9 @@ from rich.progress import (
 
 from kdrec.store import Correct
 
-stderr = Console(stderr=True, highlight=False)
-stdout = Console(highlight=False)
+# No emoji: `:x:` in a path or an option stays what it is.
+stderr = Console(stderr=True, highlight=False, emoji=False)
+stdout = Console(highlight=False, emoji=False)
 
 
 def say(message: str) -> None:

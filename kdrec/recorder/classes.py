@@ -7,11 +7,16 @@ from pathlib import Path
 import numpy as np
 
 from kdrec.errors import InvalidInputError, NotFoundError
-from kdrec.samples import SampleSet, load_field
+from kdrec.samples import Arguments, SampleSet, load_field
 
 
-def read_class_map(text: str, source: str) -> tuple[int, ...]:
+def read_class_map(text: str, source: str, arguments: Arguments | None = None) -> tuple[int, ...]:
     """The class map of a command line: `1,2,8`, or a field of the data such as `modelnet40_index`.
+
+    Args:
+        text: What the user gave.
+        source: The data, asked for the field.
+        arguments: Of the source.
 
     Raises:
         InvalidInputError: Not all of it are whole numbers.
@@ -19,7 +24,7 @@ def read_class_map(text: str, source: str) -> tuple[int, ...]:
     """
     if re.fullmatch(r"\s*-?[0-9]+\s*(,\s*-?[0-9]+\s*)*", text):
         return tuple(int(part) for part in text.split(","))
-    field = np.asarray(load_field(source, text))
+    field = np.asarray(load_field(source, text, arguments=arguments))
     if field.ndim != 1 or not np.issubdtype(field.dtype, np.integer):
         raise InvalidInputError(
             f"field {text!r} of {source} is no class map: one whole number for each class is "
@@ -33,10 +38,17 @@ def read_class_names(path: Path) -> tuple[str, ...]:
 
     Raises:
         NotFoundError: No such file.
+        InvalidInputError: It is no text in UTF-8.
     """
     if not path.is_file():
         raise NotFoundError(f"no file {path}; give a text file with one class name a line")
-    return tuple(line.strip() for line in path.read_text().splitlines() if line.strip())
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise InvalidInputError(
+            f"{path} is no text in UTF-8 ({error}); write one class name a line"
+        ) from error
+    return tuple(line.strip() for line in lines if line.strip())
 
 
 def match_classes(

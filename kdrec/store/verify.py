@@ -60,6 +60,9 @@ def verify_bytes(reader: RecordingReader, storage: ReadableStorage) -> Iterator[
     _check_seal(report, reader, listed)
     _check_proof(report, reader)
     known = listed.keys() | {SEAL_KEY, HEADER_KEY} | {b.ledger_key for b in reader.grid}
+    # The shards of a block whose entry is damaged are its own: nobody shall clear them away.
+    present = [block for block in reader.grid if block not in report.absent]
+    known |= {block.shard_key(name) for block in present for name in ("params", "logits")}
     report.unlisted = sorted(set(storage.keys()) - known)
     yield report
 
@@ -78,7 +81,8 @@ def _check_block(
         if _check_files(report, storage, reader, entry.files, str(block)):
             reader.read(block.views[0], np.asarray(block.samples))  # every chunk's own checksum
     except KdrecError as error:
-        report.damaged.append(str(error))
+        if str(error) not in report.damaged:  # a damaged header is said once, not by every block
+            report.damaged.append(str(error))
         return {}
     return entry.files
 

@@ -161,15 +161,24 @@ class RecordingWriter:
         return manifest
 
     def resume(self, manifest: Manifest) -> None:
-        """Continue a recording that was begun."""
+        """Continue a recording that was begun.
+
+        Raises:
+            IntegrityError: What blocks are encoded by is damaged or missing: the header's entry,
+                the manifest, the metadata of an array.
+        """
         self._storage.delete(BEGINNING_KEY)
         self._seal = self._find_seal()
         self._manifest = manifest
-        self._header = self._entry(HEADER_KEY).digest
+        header = self._header_entry()
+        self._header = header.digest
+        self._read_header_file(header, ROOT_KEY)
         names = find_encoding(manifest.plan.encoding.name).arrays
         if manifest.parameters:
             names = ("params", *names)
-        self._metadata = {name: self._storage.read(f"{name}/{ROOT_KEY}") for name in names}
+        self._metadata = {
+            name: self._read_header_file(header, f"{name}/{ROOT_KEY}") for name in names
+        }
 
     def committed(self) -> dict[str, LedgerEntry]:
         """The ledger entries of the blocks that are there, by block name.
@@ -313,6 +322,22 @@ class RecordingWriter:
     def _entry(self, key: str) -> LedgerEntry:
         where = f"{self._where}/{key}"
         return LedgerEntry.from_bytes(self._storage.read(key), where=where, remedy=_REMEDY)
+
+    def _header_entry(self) -> LedgerEntry:
+        try:
+            return self._entry(HEADER_KEY)
+        except NotFoundError as error:
+            raise IntegrityError(f"{self._where}/{HEADER_KEY} is missing; {_REMEDY}") from error
+
+    def _read_header_file(self, header: LedgerEntry, key: str) -> bytes:
+        """Checked: blocks encoded by a damaged codec would be committed with digests that agree."""
+        where = f"{self._where}/{key}"
+        try:
+            data = self._storage.read(key)
+        except NotFoundError as error:
+            raise IntegrityError(f"{where} is missing; {_REMEDY}") from error
+        header.files[key].check(data, where=where, remedy=_REMEDY)
+        return data
 
     def _clear_unfinished_beginning(self) -> None:
         """Remove what a process killed while beginning left; anything else is not ours to touch."""

@@ -219,6 +219,7 @@ def test_a_fingerprint_sees_one_step_of_one_parameter_and_two_points_exchanged()
         ("random_dropout", "every point"),
         ("spin=3", r"no augmentation 'spin'; allowed are: scale=LOW:HIGH"),
         ("scale=-1:2", "above 0, got -1"),
+        ("scale=0.000001:0.000002", "at least 1.52588e-05, got 1e-06"),
         ("scale=1", "it takes a range"),
         ("scale=2:1", "low must not exceed high"),
         ("rotate_y=400", "within [+]-360"),

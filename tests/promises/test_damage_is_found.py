@@ -8,6 +8,7 @@ import pytest
 from kdrec.errors import IntegrityError, KdrecError
 from kdrec.store import LocalStorage, RecordingReader, VerifyReport, verify_bytes
 from kdrec.testing import flip_bit, make_recording, truncate
+from tests.programs import contents
 
 FILES = [
     "zarr.json",
@@ -100,6 +101,15 @@ def test_a_damaged_shard_is_never_read(
         read_everything(recording)
 
 
+@pytest.mark.parametrize("name", ["logits/zarr.json", "ledger/g00001-p00002.json"])
+def test_what_is_damaged_is_said_once_and_not_called_foreign(recording: Path, name: str) -> None:
+    flip_bit(recording / name, 777)
+    report = verify(recording)
+    assert report.unlisted == []
+    assert 0 < len(report.damaged) == len(set(report.damaged)) <= 2
+    assert all(name in line for line in report.damaged)
+
+
 def test_a_message_names_the_file_the_digests_and_the_remedy(recording: Path) -> None:
     flip_bit(recording / "logits/c/1/2/0", 99)
     with pytest.raises(
@@ -121,3 +131,17 @@ def test_a_block_of_another_recording_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.zarr" / "seal.json").unlink()
     with pytest.raises(IntegrityError, match="belongs to another recording"):
         read_everything(tmp_path / "a.zarr")
+
+
+@pytest.mark.parametrize("harm", [truncate, Path.unlink, lambda path: flip_bit(path, 4321)])
+@pytest.mark.parametrize("name", ["ledger/header.json", "logits/zarr.json", "params/zarr.json"])
+def test_a_recording_is_not_continued_on_a_damaged_header(
+    tmp_path: Path, name: str, harm: Callable[[Path], None]
+) -> None:
+    path = tmp_path / "begun.zarr"
+    make_recording(path, blocks=2)
+    harm(path / name)
+    before = contents(path)
+    with pytest.raises(IntegrityError, match=rf"{name} .*; delete the recording and record it"):
+        make_recording(path)
+    assert contents(path) == before

@@ -128,7 +128,8 @@ def test_data_that_are_not_the_recorded_ones_are_refused(
     ):
         again = kdrec("record", path, "--data", data, *base)
         assert again.code == 5, again.err
-        assert "data.digest" in again.err
+        assert re.search(f"recorded from other data: .*{why}", again.err, re.IGNORECASE), again.err
+        assert "give another name" in again.err
         for command in (
             ("train", path, "--out", tmp_path / "out", "--data", data, "--split", "split=1"),
             ("verify", path, "--replay", data, "--split", "split=1"),

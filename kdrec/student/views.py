@@ -89,9 +89,14 @@ class RecordedViews(Dataset[RecordedSample | RecordedBatch]):
         return self._description
 
     @property
+    def num_views(self) -> int:
+        """V."""
+        return self._recording.num_views
+
+    @property
     def view(self) -> int:
         """The view that is given now."""
-        return int(self._epoch) % self._recording.num_views
+        return int(self._epoch) % self.num_views
 
     def set_epoch(self, epoch: int) -> None:
         """Give view `epoch` mod V from now on, in this process and in its loaders' workers.
@@ -111,7 +116,20 @@ class RecordedViews(Dataset[RecordedSample | RecordedBatch]):
             IncompleteError: The view is not recorded yet, or not in this copy.
             IntegrityError: A file of it is damaged.
         """
-        parameters, logits_BC = self._recording.read(self.view, indices)
+        return self._batch(self.view, indices)
+
+    def second_batch(self, indices: npt.ArrayLike) -> RecordedBatch:
+        """Some samples in the view after this one: what the next epoch will give, or view 0.
+
+        Raises:
+            InvalidInputError: A number is out of range.
+            IncompleteError: That view is not recorded yet, or not in this copy.
+            IntegrityError: A file of it is damaged.
+        """
+        return self._batch((self.view + 1) % self.num_views, indices)
+
+    def _batch(self, view: int, indices: npt.ArrayLike) -> RecordedBatch:
+        parameters, logits_BC = self._recording.read(view, indices)
         index_B = torch.from_numpy(parameters.samples_B)
         if self._columns is not None:
             logits_BC = np.take(logits_BC, self._columns, axis=1)

@@ -3,8 +3,10 @@ from kdrec import student
 
 def test_the_face_of_the_part_is_pinned() -> None:
     assert student.__all__ == [
+        "ALONE",
         "BEST_NAME",
         "LAST_NAME",
+        "LOG_NAME",
         "RESULTS_NAME",
         "BatchSource",
         "Checkpoint",
@@ -12,7 +14,10 @@ def test_the_face_of_the_part_is_pinned() -> None:
         "DistillationObjective",
         "EpochReport",
         "EvaluationReport",
+        "Judged",
+        "LossSettings",
         "LossTerms",
+        "Processes",
         "RecordedBatch",
         "RecordedSample",
         "RecordedViews",
@@ -21,9 +26,11 @@ def test_the_face_of_the_part_is_pinned() -> None:
         "TrainResult",
         "TrainSettings",
         "TrainedStudent",
+        "TwoViewSource",
         "build_student",
         "distillation_loss",
         "evaluate",
+        "joined_processes",
         "load_student",
         "read_checkpoint",
         "train",

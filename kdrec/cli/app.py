@@ -7,13 +7,19 @@ from typing import Annotated
 
 import typer
 
-from kdrec.cli import demo, fetch, inspection, models, record, serve, train, verify
+from kdrec.cli import demo, evaluate, fetch, inspection, models, record, serve, train, verify
 from kdrec.cli.terminal import say_error
 from kdrec.errors import EXIT_DONE, EXIT_FAILED, EXIT_WRONG_USE, KdrecError
 from kdrec.version import __version__
 
 _INTERRUPTED = 130  # what typer makes of Ctrl-C
-_MISSING = {"torch": "train", "fastapi": "serve", "uvicorn": "serve", "safetensors": "train"}
+_MISSING = {
+    "torch": "train",
+    "matplotlib": "train",
+    "fastapi": "serve",
+    "uvicorn": "serve",
+    "safetensors": "train",
+}
 
 app = typer.Typer(
     name="kdrec",
@@ -31,6 +37,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "serve": serve.serve,
     "fetch": fetch.fetch,
     "train": train.train,
+    "evaluate": evaluate.evaluate,
     "models": models.models,
 }
 for _name, _command in _COMMANDS.items():

@@ -21,6 +21,15 @@ Split = Annotated[
     str | None,
     typer.Option(metavar="FIELD=VALUE", help="Only samples whose field has this value: split=0."),
 ]
+TestArguments = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=VALUE", help="An argument of the test data's factory.", rich_help_panel="Data"
+    ),
+]
+TestSplit = Annotated[
+    str | None, typer.Option(metavar="FIELD=VALUE", help="Of --test.", rich_help_panel="Data")
+]
 Json = Annotated[bool, typer.Option("--json", help="The result as one JSON object on stdout.")]
 Token = Annotated[
     str | None,

@@ -52,6 +52,8 @@ class SourceDescription(BaseModel):
         identity: The recording's name among all; None while it is recorded.
         num_classes: C.
         class_names: Of the data, where they have names.
+        class_columns: The logit of each class of the data, where the student has more; None where
+            logits and classes are the same.
         channels: Columns of a point.
         labelled: Whether the samples have labels.
         normalized: Whether the views are centred and scaled, so that test data must be too.
@@ -59,10 +61,16 @@ class SourceDescription(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    @property
+    def num_data_classes(self) -> int:
+        """Classes that a label of the data can name."""
+        return self.num_classes if self.class_columns is None else len(self.class_columns)
+
     header: str
     identity: str | None = None
     num_classes: int
     class_names: tuple[str, ...] | None = None
+    class_columns: tuple[int, ...] | None = None
     channels: tuple[str, ...]
     labelled: bool = True
     normalized: bool = False

@@ -1,15 +1,16 @@
-"""What determines a loss, and which losses cannot be."""
+"""What determines a loss, and which losses cannot be; without torch, for the command line."""
 
 import math
 from typing import ClassVar, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
-from kdrec.student.losses import MULTI_LEVEL_TEMPERATURES
 from kdrec.student.schema import Settings
 
 TeacherLoss: TypeAlias = Literal["kd", "dkd", "mlkd", "mse"]
 SelfSource: TypeAlias = Literal["previous", "average", "view", "head"]
+
+MULTI_LEVEL_TEMPERATURES = (4.0, 3.0, 5.0, 2.0, 6.0)
 
 
 class LossSettings(Settings):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
 _ABSENT = -1
@@ -21,12 +22,10 @@ class Processes:
     Attributes:
         rank: From 0; process 0 writes and tests.
         count: 1 where there are no others.
-        local_rank: Of those on this machine: the number of its GPU.
     """
 
     rank: int = 0
     count: int = 1
-    local_rank: int = 0
 
     @property
     def first(self) -> bool:
@@ -64,8 +63,8 @@ class Processes:
             return index_B, logits_BC
         longest = -(-total // self.count)
         missing = longest - len(index_B)
-        index = torch.nn.functional.pad(index_B, (0, missing), value=_ABSENT)
-        logits = torch.nn.functional.pad(logits_BC.detach().float(), (0, 0, 0, missing))
+        index = functional.pad(index_B, (0, missing), value=_ABSENT)
+        logits = functional.pad(logits_BC.detach().float(), (0, 0, 0, missing))
         all_index_T = torch.cat(self._gathered(index))
         all_logits_TC = torch.cat(self._gathered(logits))
         present_T = all_index_T != _ABSENT
@@ -91,12 +90,11 @@ def joined_processes(environment: Mapping[str, str]) -> Iterator[Processes]:
     if count == 1:
         yield ALONE
         return
-    local_rank = int(environment["LOCAL_RANK"])
     with_gpus = torch.cuda.is_available()
     if with_gpus:
-        torch.cuda.set_device(local_rank)
+        torch.cuda.set_device(int(environment["LOCAL_RANK"]))
     distributed.init_process_group("nccl" if with_gpus else "gloo")
     try:
-        yield Processes(rank=int(environment["RANK"]), count=count, local_rank=local_rank)
+        yield Processes(rank=int(environment["RANK"]), count=count)
     finally:
         distributed.destroy_process_group()

@@ -1,4 +1,4 @@
-"""What determines a training, apart from the recording."""
+"""What determines a training, apart from the recording; without torch, for the command line."""
 
 from typing import ClassVar, Literal, TypeAlias
 
@@ -6,7 +6,6 @@ from pydantic import Field, field_validator, model_validator
 
 from kdrec.rng import MAX_SEED
 from kdrec.student.loss_settings import LossSettings
-from kdrec.student.objective import DistillationObjective
 from kdrec.student.schema import Settings
 
 Argument: TypeAlias = bool | int | float | str
@@ -79,6 +78,33 @@ class OptimizationSettings(Settings):
         return self
 
 
+class TeacherSettings(Settings):
+    """Which of the teachers' logits are learned from."""
+
+    panel: ClassVar[str] = "Teachers"
+
+    classes: Literal["data", "all"] = Field(
+        default="data",
+        description="Where the teacher knows more classes: gather the data's before the softmax, "
+        "or keep all; the student then has as many.",
+    )
+    mix: Literal["mean", "draw"] = Field(
+        default="mean",
+        description="Of several teachers: the weighted mean of their logits, or one of them drawn "
+        "for each sample and epoch.",
+    )
+    shares: list[float] = Field(
+        default=[], description="Of each teacher in the mix, in order; equal by default."
+    )
+
+    @field_validator("shares")
+    @classmethod
+    def _shares_are_weights(cls, shares: list[float]) -> list[float]:
+        if shares and (min(shares) < 0 or sum(shares) == 0):
+            raise ValueError("shares must be from 0 on, and not all 0")
+        return shares
+
+
 class PointSettings(Settings):
     """Noise on the student's points, apart from what the teacher saw."""
 
@@ -118,16 +144,18 @@ class RunSettings(Settings):
 
 # The fields stand in the order of the parts from the last to the first.
 class TrainSettings(
-    RunSettings, PointSettings, LossSettings, OptimizationSettings, StudentSettings
+    RunSettings,
+    PointSettings,
+    TeacherSettings,
+    LossSettings,
+    OptimizationSettings,
+    StudentSettings,
 ):
     """See the module and its parts."""
 
     @property
-    def objective(self) -> DistillationObjective:
-        """The loss."""
-        return DistillationObjective(self._losses())
-
-    def _losses(self) -> LossSettings:
+    def losses(self) -> LossSettings:
+        """Those of the loss, `labels_only` taken into account."""
         if self.labels_only:
             smoothing = self.label_smoothing
             return LossSettings(label_weight=1.0, teacher_weight=0.0, label_smoothing=smoothing)
@@ -135,7 +163,7 @@ class TrainSettings(
 
     @model_validator(mode="after")
     def _has_a_past(self) -> "TrainSettings":
-        source = self._losses().self_source_used
+        source = self.losses.self_source_used
         if source in ("previous", "average") and self.epochs == 1:
             raise ValueError(
                 f"self_source {source!r} compares with earlier epochs, but epochs is 1; train "

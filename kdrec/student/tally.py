@@ -34,6 +34,7 @@ class EpochTally:
         self._sums = [0.0]
         self._num_samples = 0
         self._pending: tuple[int, int, Tensor] | None = None
+        self._device = torch.device("cpu")
 
     def add(self, step: int, terms: LossTerms, correct_B: Tensor | None, num_samples: int) -> None:
         """Count a step.

@@ -22,6 +22,7 @@ from kdrec.student.batches import (
 from kdrec.student.checkpoint import restore_weights
 from kdrec.student.evaluation import EvaluationReport, evaluate
 from kdrec.student.networks import build_student
+from kdrec.student.objective import DistillationObjective
 from kdrec.student.optimization import Optimization, Tensors, below
 from kdrec.student.point_noise import disturb
 from kdrec.student.processes import Processes
@@ -69,6 +70,7 @@ class Trainer:
             num_processes=processes.count,
         )
         self._sizes = self._order.sizes()
+        self._noise = torch.Generator()
         self._loader = self._make_loader()
         self._step = self._make_step()
         self._shared = processes.shared(self._step, device)
@@ -128,7 +130,7 @@ class Trainer:
         self._source.set_epoch(epoch)
         self._order.set_epoch(epoch)
         self._seed_dropout(epoch)
-        self._noise = torch.Generator().manual_seed(self._word(_NOISE_STREAM, epoch))
+        self._noise.manual_seed(self._word(_NOISE_STREAM, epoch))
         self._shared.train()
 
     def _learn(self, epoch: int, number: int, views: Views, tally: EpochTally) -> None:
@@ -173,10 +175,11 @@ class Trainer:
             batch_size=self._settings.batch_size,
             device=self._device,
             normalize=self._source.description.normalized,
+            class_columns=self._source.description.class_columns,
         )
 
     def _make_loader(self) -> "torch.utils.data.DataLoader[Views]":
-        two_views = self._settings.objective.settings.needs_second_view
+        two_views = self._settings.losses.needs_second_view
         if two_views:
             check_two_views(self._source)
         return make_loader(
@@ -189,7 +192,7 @@ class Trainer:
 
     def _make_step(self) -> TrainingStep:
         settings, description = self._settings, self._source.description
-        objective, num_classes = settings.objective, description.num_classes
+        losses, num_classes = settings.losses, description.num_classes
         model = build_student(
             settings.student,
             num_classes=num_classes,
@@ -199,14 +202,14 @@ class Trainer:
         ).to(self._device)
         torch.default_generator.manual_seed(self._word(_LOSS_STREAM, 0))
         state = LossState(
-            objective.settings,
+            losses,
             model,
             example=self._example,
             num_samples=len(self._source),
             num_classes=num_classes,
             device=self._device,
         )
-        return TrainingStep(model, objective, state, num_classes=num_classes)
+        return TrainingStep(model, DistillationObjective(losses), state, num_classes=num_classes)
 
     def _example(self) -> Tensor:
         self._source.set_epoch(0)

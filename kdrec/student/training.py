@@ -22,8 +22,8 @@ from kdrec.student.processes import ALONE, Processes
 from kdrec.student.results import EpochReport, TrainResult
 from kdrec.student.run_folder import RunFolder
 from kdrec.student.settings import TrainSettings
+from kdrec.student.teachers import join_teachers
 from kdrec.student.trainer import Trainer
-from kdrec.student.views import RecordedViews
 
 
 def train(
@@ -56,7 +56,7 @@ def train(
         ConflictError: The data are not the recorded ones, or `out` is of another training.
         IncompleteError: A view is not recorded yet, or not in this copy.
     """
-    views = _views(source, samples)
+    views = _views(source, samples, settings)
     _check_data(views.description, settings, test)
     device = _device(settings)
     folder = RunFolder(out, settings, views.description, processes)
@@ -71,9 +71,11 @@ def train(
     return folder.write_results()
 
 
-def _views(source: Recording | BatchSource, samples: SampleSet | None) -> BatchSource:
+def _views(
+    source: Recording | BatchSource, samples: SampleSet | None, settings: TrainSettings
+) -> BatchSource:
     if isinstance(source, Recording):
-        return RecordedViews(source, samples)
+        return join_teachers([source], samples, settings)
     if samples is not None:
         raise InvalidInputError("samples go with a recording; another source has its own")
     return source
@@ -82,7 +84,7 @@ def _views(source: Recording | BatchSource, samples: SampleSet | None) -> BatchS
 def _check_data(
     description: SourceDescription, settings: TrainSettings, test: SampleSet | None
 ) -> None:
-    losses = settings.objective.settings
+    losses = settings.losses
     if losses.needs_labels and not description.labelled:
         raise InvalidInputError(
             f"loss is {losses.loss!r} and label_weight is {losses.label_weight:g}, but the data "

@@ -8,7 +8,7 @@ from kdrec.store import LocalStorage
 from kdrec.testing import flip_bit, make_recording
 from tests.programs import kdrec, service
 
-COMMANDS = ["demo", "fetch", "inspect", "models", "record", "serve", "train", "verify"]
+COMMANDS = ["demo", "evaluate", "fetch", "inspect", "models", "record", "serve", "train", "verify"]
 
 
 def test_help_lists_every_command_and_each_explains_itself() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from kdrec.errors import InvalidInputError, KdrecError
-from kdrec.student import DistillationObjective, LossSettings, TrainSettings
+from kdrec.student import LossSettings, TrainSettings
 
 
 @pytest.mark.parametrize(
@@ -45,9 +45,9 @@ def test_settings_cannot_be_changed() -> None:
 
 def test_labels_only_is_cross_entropy_alone() -> None:
     labels = LossSettings(label_weight=1.0, teacher_weight=0.0)
-    assert TrainSettings(labels_only=True).objective == DistillationObjective(labels)
+    assert TrainSettings(labels_only=True).losses == labels
     softer = LossSettings(temperature=2.0)
-    assert TrainSettings(temperature=2.0).objective == DistillationObjective(softer)
+    assert TrainSettings(temperature=2.0).losses == softer
 
 
 def test_the_number_of_workers_makes_no_other_training() -> None:

@@ -9,12 +9,11 @@ from kdrec.student.losses.divergence import (
     weighted_sum_divergence,
 )
 from kdrec.student.losses.matching import logit_loss
-from kdrec.student.losses.multi_level import MULTI_LEVEL_TEMPERATURES, multi_level_loss
+from kdrec.student.losses.multi_level import multi_level_loss
 from kdrec.student.losses.self_distillation import self_distillation_loss
 from kdrec.student.losses.standardization import standardize
 
 __all__ = [
-    "MULTI_LEVEL_TEMPERATURES",
     "CurriculumTemperature",
     "balance_divergence",
     "curriculum_scale",

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from kdrec.errors import InvalidInputError
+from kdrec.student.loss_settings import MULTI_LEVEL_TEMPERATURES
 from kdrec.student.losses.divergence import distillation_loss
 from kdrec.student.losses.softening import check_logits, log_probabilities
-
-MULTI_LEVEL_TEMPERATURES = (4.0, 3.0, 5.0, 2.0, 6.0)
 
 
 def multi_level_loss(

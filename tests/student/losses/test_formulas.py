@@ -217,7 +217,6 @@ def test_logits_that_are_all_equal_are_standardised_to_zeros_with_a_finite_gradi
 
 def test_the_face_of_the_losses_is_pinned() -> None:
     assert losses.__all__ == [
-        "MULTI_LEVEL_TEMPERATURES",
         "CurriculumTemperature",
         "balance_divergence",
         "curriculum_scale",

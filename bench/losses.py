@@ -14,6 +14,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -24,7 +25,7 @@ from kdrec.student.optimization import Optimization
 from kdrec.student.step import LossState, TrainingStep
 
 _CLASSES, _SAMPLES = 40, 4096
-_ONE_VIEW = {
+_ONE_VIEW: dict[str, dict[str, Any]] = {
     "KD": {},
     "Balance Divergence": {"reverse_weight": 0.5},
     "DKD": {"loss": "dkd"},
@@ -39,16 +40,16 @@ _ONE_VIEW = {
         "self_weight": -0.1, "self_source": "head", "self_layer": "feature_model",
     },
 }  # fmt: skip
-_TWO_VIEWS = {
+_TWO_VIEWS: dict[str, dict[str, Any]] = {
     "MLKD, two views": {"loss": "mlkd"},
     "self: another view": {"self_weight": -0.1, "self_source": "view"},
 }
 
 
-def _make_step(options: argparse.Namespace, changed: dict[str, object]) -> Callable[[bool], float]:
+def _make_step(options: argparse.Namespace, changed: dict[str, Any]) -> Callable[[bool], float]:
     """A function that makes one step, of one view or two, and gives its seconds."""
     device = torch.device(options.device)
-    settings = TrainSettings(epochs=1000, student=options.student, **changed)  # type: ignore[arg-type]
+    settings = TrainSettings(epochs=1000, student=options.student, **changed)
     torch.manual_seed(0)
     model = build_model(options.student, num_classes=_CLASSES).to(device)
     batch = _make_batch(options).to(device)
@@ -61,10 +62,11 @@ def _make_step(options: argparse.Namespace, changed: dict[str, object]) -> Calla
     ).train()
     optimization = Optimization(step, settings, num_steps=1000, device=device)
 
+    both = (batch, batch._replace(points=batch.points * 1.1))
+
     def run(two_views: bool) -> float:
         started = time.perf_counter()
-        views = (batch, batch._replace(points=batch.points * 1.1)) if two_views else (batch,)
-        outcome = step(views, 10)
+        outcome = step(both if two_views else both[:1], 10)
         optimization.apply(outcome.terms.total, number=0)
         step.remember(batch.index, outcome.logits_BC)
         if device.type == "cuda":
@@ -84,7 +86,9 @@ def _make_batch(options: argparse.Namespace) -> RecordedBatch:
     )
 
 
-def _compare(options: argparse.Namespace, name: str, two_views: bool, **changed: object) -> None:
+def _compare(
+    options: argparse.Namespace, name: str, two_views: bool, changed: dict[str, Any]
+) -> None:
     plain, ours = _make_step(options, {"labels_only": True}), _make_step(options, changed)
     rounds = []
     for _ in range(options.rounds + 1):
@@ -112,9 +116,9 @@ def main() -> None:
     print(f"{options.student}, {size}, {machine}, {options.rounds} rounds of {options.steps} steps")
     print(f"{'loss':32}{'step':>13}{'min':>8}{'median':>8}{'max':>8}  of plain cross-entropy")
     for name, changed in _ONE_VIEW.items():
-        _compare(options, name, False, **changed)
+        _compare(options, name, False, changed)
     for name, changed in _TWO_VIEWS.items():
-        _compare(options, name, True, **changed)
+        _compare(options, name, True, changed)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ mean and standard deviation over the seeds, and a paired test (exact sign flips,
 Students that were trained before are taken from WORK/trials.jsonl.
 
     python -m bench.distillation views|losses|self|savings --data FOLDER --work FOLDER
+
+A row is printed as soon as its students are trained; `--rows` trains some of the rows alone.
 """
 
 import argparse
@@ -109,6 +111,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--views", type=int, default=20, help="of the recordings")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--rows", nargs="*", default=[], help="only those whose name has one of it")
     options = parser.parse_args()
     clouds = Clouds(options.data, options.work, points=options.points, views=options.views)
     laboratory = Laboratory(clouds, epochs=options.epochs, seeds=options.seeds)
@@ -121,7 +124,10 @@ def main() -> None:
         "self": (_self(), "weight 0"),
         "savings": (_savings(options.epochs), f"exact, V = {options.epochs}"),
     }[options.table]
-    print_table(laboratory, arms, against=against)
+    wanted = [
+        arm for arm in arms if not options.rows or any(row in arm.name for row in options.rows)
+    ]
+    print_table(laboratory, wanted, arms=arms, against=against)
 
 
 if __name__ == "__main__":

@@ -118,19 +118,22 @@ def sign_flip_p(differences: Sequence[float]) -> float:
     return sum(total >= observed - 1e-9 for total in sums) / len(sums)
 
 
-def print_table(laboratory: Laboratory, arms: Sequence[Arm], *, against: str) -> None:
+def print_table(
+    laboratory: Laboratory, wanted: Sequence[Arm], *, arms: Sequence[Arm], against: str
+) -> None:
     """Train what is missing and print a table in Markdown, each row as soon as it is known.
 
     Args:
         laboratory: Where.
-        arms: Rows.
+        wanted: Rows to print.
+        arms: All rows.
         against: Name of the row that the others are paired with, seed by seed.
     """
     (named,) = [arm for arm in arms if arm.name == against]
     reference = laboratory.accuracies(named)
     print(f"| | test accuracy % | lowest to highest | minus {against} | p |")
     print("|---|---|---|---|---|")
-    for arm in arms:
+    for arm in wanted:
         name, accuracies = arm.name, laboratory.accuracies(arm)
         differences = [a - b for a, b in zip(accuracies, reference, strict=True)]
         paired = "" if name == against else f"{_spread(differences, sign='+')}"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from kdrec.augment import parse_augmentation
+from kdrec.augment import Augmentation, parse_augmentation
 from kdrec.cli.options import Config, Json, Split
 from kdrec.cli.terminal import say, show_json, show_rows
 from kdrec.factories import parse_arguments
@@ -14,6 +14,8 @@ from kdrec.samples import SampleSet, load_samples
 
 if TYPE_CHECKING:
     from kdrec.student import CheckpointInfo, EvaluationReport
+
+_USUAL_VIEWS = "scale=0.9:1.1,rotate_y=-15:15,translate=0.05"
 
 
 def evaluate(
@@ -42,12 +44,17 @@ def evaluate(
         int, typer.Option(min=0, help="Augmented views that vote beside the cloud as it is.")
     ] = 0,
     augment: Annotated[
-        str,
-        typer.Option(help="Of these views, as for `record`; end it with normalize if that did."),
-    ] = "scale=0.9:1.1,rotate_y=-15:15,translate=0.05,normalize",
+        str | None,
+        typer.Option(
+            help="Of these views, as for `record`; by default scale, rotate_y and translate, and "
+            "normalize where the recording did."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of these views.")] = 0,
     batch_size: Annotated[int, typer.Option(min=1)] = 32,
-    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:1.")] = "cpu",
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"], typer.Option(help="auto takes a GPU where there is one.")
+    ] = "auto",
     confusion: Annotated[
         Path | None, typer.Option(help="Draw what is taken for what, a PNG; needs matplotlib.")
     ] = None,
@@ -57,6 +64,8 @@ def evaluate(
     """Score a trained student on labelled data."""
     from kdrec.student import Votes, load_student
     from kdrec.student import evaluate as run
+    from kdrec.student.devices import find_device
+    from kdrec.student.evaluation import check_test_samples
 
     trained = load_student(weights, student=student)
     samples = load_samples(
@@ -67,17 +76,24 @@ def evaluate(
         point_choice=point_choice,
         channels=trained.info.recording.channels,
     )
+    check_test_samples(samples, trained.info.recording)
     report = run(
         trained.model,
         samples,
         batch_size=batch_size,
-        device=device,
+        device=find_device(device),
         normalize=trained.info.recording.normalized,
         class_columns=trained.info.recording.class_columns,
-        votes=Votes(parse_augmentation(augment), votes, seed) if votes else None,
+        votes=Votes(_augmentation(augment, trained.info), votes, seed) if votes else None,
     )
     _draw(confusion, report, samples)
     _show(report, trained.info, samples, as_json=as_json)
+
+
+def _augmentation(text: str | None, info: "CheckpointInfo") -> Augmentation:
+    if text is None:
+        text = _USUAL_VIEWS + (",normalize" if info.recording.normalized else "")
+    return parse_augmentation(text)
 
 
 def _draw(path: Path | None, report: "EvaluationReport", samples: SampleSet) -> None:

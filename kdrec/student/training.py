@@ -17,6 +17,7 @@ from kdrec.client import Recording
 from kdrec.errors import InvalidInputError
 from kdrec.samples import SampleSet
 from kdrec.student.batches import BatchSource, SourceDescription
+from kdrec.student.devices import find_device
 from kdrec.student.evaluation import check_test_samples
 from kdrec.student.processes import ALONE, Processes
 from kdrec.student.results import EpochReport, TrainResult
@@ -58,7 +59,7 @@ def train(
     """
     views = _views(source, samples, settings)
     _check_data(views.description, settings, test)
-    device = _device(settings)
+    device = find_device(settings.device)
     folder = RunFolder(out, settings, views.description, processes)
     with _isolated(device, settings.threads):
         trainer = Trainer(views, settings, test, device=device, processes=processes)
@@ -98,14 +99,6 @@ def _check_data(
         )
     if test is not None:
         check_test_samples(test, description)
-
-
-def _device(settings: TrainSettings) -> torch.device:
-    available = torch.cuda.is_available()
-    if settings.device == "cuda" and not available:
-        raise InvalidInputError("device is 'cuda', but torch finds no GPU; use 'cpu' or 'auto'")
-    use_gpu = available and settings.device != "cpu"
-    return torch.device("cuda", torch.cuda.current_device()) if use_gpu else torch.device("cpu")
 
 
 @contextmanager

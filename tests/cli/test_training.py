@@ -182,10 +182,12 @@ def test_a_trained_student_is_evaluated_and_drawn(
     assert plain.json["accuracy"] == trained.json["best"]["test_accuracy"]
     assert plain.json["recording"]["identity"] == trained.json["recording"]["identity"]
     voted = kdrec(
-        "evaluate", out, *data, "--student", student, "--votes", "3", "--augment", "rotate_y=15",
-        "--confusion", tmp_path / "c.png",
+        "evaluate", out, *data, "--student", student, "--votes", "3", "--confusion",
+        tmp_path / "c.png",
     )  # fmt: skip
     assert voted.code == 0, voted.err
     assert "% of 24" in voted.out
     assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
-    assert kdrec("evaluate", tmp_path / "nothing", *data).code == 3
+    unknown = kdrec("evaluate", out, *data, "--student", student, "--augment", "twist", "--votes=1")
+    assert unknown.code == 2
+    assert "twist" in unknown.err

@@ -120,7 +120,7 @@ def sign_flip_p(differences: Sequence[float]) -> float:
 
 def print_table(
     laboratory: Laboratory, wanted: Sequence[Arm], *, arms: Sequence[Arm], against: str
-) -> None:
+) -> dict[str, list[float]]:
     """Train what is missing and print a table in Markdown, each row as soon as it is known.
 
     Args:
@@ -128,18 +128,24 @@ def print_table(
         wanted: Rows to print.
         arms: All rows.
         against: Name of the row that the others are paired with, seed by seed.
+
+    Returns:
+        The accuracies of each row that was printed.
     """
+    found = {}
     (named,) = [arm for arm in arms if arm.name == against]
     reference = laboratory.accuracies(named)
     print(f"| | test accuracy % | lowest to highest | minus {against} | p |")
     print("|---|---|---|---|---|")
     for arm in wanted:
         name, accuracies = arm.name, laboratory.accuracies(arm)
+        found[name] = accuracies
         differences = [a - b for a, b in zip(accuracies, reference, strict=True)]
         paired = "" if name == against else f"{_spread(differences, sign='+')}"
         p = "" if name == against else f"{sign_flip_p(differences):.2f}"
         row = f"| {name} | {_spread(accuracies)} | {min(accuracies):.1f} to {max(accuracies):.1f}"
         print(f"{row} | {paired} | {p} |", flush=True)
+    return found
 
 
 def _spread(values: Sequence[float], *, sign: str = "") -> str:

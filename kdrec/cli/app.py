@@ -11,6 +11,7 @@ from kdrec.cli import (
     convert,
     demo,
     estimate,
+    evaluate,
     export,
     fetch,
     inspection,
@@ -27,7 +28,13 @@ from kdrec.errors import EXIT_DONE, EXIT_FAILED, EXIT_WRONG_USE, KdrecError
 from kdrec.version import __version__
 
 _INTERRUPTED = 130  # what typer makes of Ctrl-C
-_MISSING = {"torch": "train", "fastapi": "serve", "uvicorn": "serve", "safetensors": "train"}
+_MISSING = {
+    "torch": "train",
+    "matplotlib": "train",
+    "fastapi": "serve",
+    "uvicorn": "serve",
+    "safetensors": "train",
+}
 
 app = typer.Typer(
     name="kdrec",
@@ -48,6 +55,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "serve": serve.serve,
     "fetch": fetch.fetch,
     "train": train.train,
+    "evaluate": evaluate.evaluate,
     "models": models.models,
     "export": export.export,
 }

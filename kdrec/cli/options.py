@@ -32,6 +32,15 @@ Split = Annotated[
         rich_help_panel=DATA_PANEL,
     ),
 ]
+TestArguments = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=VALUE", help="An argument of the test data's factory.", rich_help_panel="Data"
+    ),
+]
+TestSplit = Annotated[
+    str | None, typer.Option(metavar="FIELD=VALUE", help="Of --test.", rich_help_panel="Data")
+]
 Json = Annotated[bool, typer.Option("--json", help="The result as one JSON object on stdout.")]
 Token = Annotated[
     str | None,

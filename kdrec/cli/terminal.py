@@ -79,7 +79,7 @@ class Bar:
 
 
 @contextmanager
-def progress_bar(label: str, unit: str = "") -> Iterator[Bar]:
+def progress_bar(label: str, unit: str = "", *, shown: bool = True) -> Iterator[Bar]:
     """A bar on stderr for long work; a plain log gets only its end."""
     columns = (
         TextColumn("{task.description}"),
@@ -89,7 +89,7 @@ def progress_bar(label: str, unit: str = "") -> Iterator[Bar]:
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=stderr) as progress:
+    with Progress(*columns, console=stderr, disable=not shown) as progress:
         yield Bar(progress, label, unit)
 
 

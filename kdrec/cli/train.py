@@ -1,52 +1,46 @@
 """`kdrec train`."""
 
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kdrec.cli.options import Cache, Config, Json, RecordingArgument, Token, load_like
+from kdrec.cli.options import (
+    Cache,
+    Config,
+    Json,
+    RecordingArgument,
+    TestArguments,
+    TestSplit,
+    Token,
+    load_like,
+)
+from kdrec.cli.settings_options import with_settings
 from kdrec.cli.terminal import Bar, progress_bar, say, show_json, show_rows, size
 from kdrec.client import Recording, open_recording
-from kdrec.factories import parse_arguments
 from kdrec.samples import SampleSet
+from kdrec.student.settings import TrainSettings
 
 if TYPE_CHECKING:
     from kdrec.student import EpochReport, TrainResult
 
-_DATA, _LOSS = "Data", "Loss"
+_DATA = "Data"
 
 
+@with_settings(TrainSettings)
 def train(
     recording: RecordingArgument,
     out: Annotated[Path, typer.Option(help="Folder for weights and results; resumed if begun.")],
-    student: Annotated[
-        str, typer.Option(help="A name from `kdrec models`, or file.py:factory.")
-    ] = "pointnet-s",
-    student_arg: Annotated[
+    settings: TrainSettings,
+    also: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="An argument of the student."),
-    ] = None,
-    epochs: Annotated[int, typer.Option(min=1, help="Epoch e reads view e mod V.")] = 100,
-    batch_size: Annotated[int, typer.Option(min=1)] = 32,
-    learning_rate: Annotated[float, typer.Option(help="Of AdamW; falls along a cosine.")] = 1e-3,
-    weight_decay: Annotated[float, typer.Option()] = 0.05,
-    label_weight: Annotated[
-        float, typer.Option(help="Of the cross-entropy.", rich_help_panel=_LOSS)
-    ] = 0.1,
-    teacher_weight: Annotated[
-        float, typer.Option(help="Of the distillation loss.", rich_help_panel=_LOSS)
-    ] = 0.9,
-    temperature: Annotated[
-        float, typer.Option(help="Of the distillation loss.", rich_help_panel=_LOSS)
-    ] = 4.0,
-    labels_only: Annotated[
-        bool,
         typer.Option(
-            "--labels-only", help="Same clouds, no teacher: what it adds is the difference.",
-            rich_help_panel=_LOSS,
+            metavar="RECORDING",
+            help="Another teacher's recording of the same views, mixed with the first.",
+            rich_help_panel="Teachers",
         ),
-    ] = False,
+    ] = None,
     data: Annotated[
         str | None,
         typer.Option(
@@ -68,21 +62,11 @@ def train(
         str | None,
         typer.Option(help="Labelled data to score each epoch on.", rich_help_panel=_DATA),
     ] = None,
-    test_arg: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=VALUE", help="An argument of the test data's factory.",
-            rich_help_panel=_DATA,
-        ),
-    ] = None,
-    test_split: Annotated[
-        str | None,
-        typer.Option(metavar="FIELD=VALUE", help="Of --test.", rich_help_panel=_DATA),
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of weights, order, dropout.")] = 0,
-    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option()] = "auto",
-    num_workers: Annotated[int, typer.Option(min=0, help="Processes that read and replay.")] = 0,
-    threads: Annotated[int | None, typer.Option(min=1, help="Of the CPU.")] = None,
+    test_arg: TestArguments = None,
+    test_split: TestSplit = None,
+    pictures: Annotated[
+        bool, typer.Option(help="Draw curves and confusion matrix; needs matplotlib.")
+    ] = False,
     wait: Annotated[
         float,
         typer.Option(
@@ -93,42 +77,38 @@ def train(
     token: Token = None,
     config: Config = None,
     as_json: Json = False,
-) -> None:  # fmt: skip
+) -> None:
     """Train a student from a recording, by path or address; the teacher is not needed.
 
-    The same command continues a training that was stopped.
+    The same command continues a training that was stopped. For several processes:
+    `torchrun --nproc-per-node G -m kdrec.cli train ...`.
     """
-    from kdrec.student import TrainSettings
+    from kdrec.student import join_teachers, joined_processes
     from kdrec.student import train as run
 
-    settings = TrainSettings(
-        student=student,
-        student_arguments=parse_arguments(student_arg or []),
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        weight_decay=weight_decay,
-        label_weight=label_weight,
-        teacher_weight=teacher_weight,
-        temperature=temperature,
-        labels_only=labels_only,
-        seed=seed,
-        device=device,
-        num_workers=num_workers,
-        threads=threads,
-    )
-    opened = open_recording(recording, cache=cache, token=token, wait=wait)
-    samples = _load(opened, data, data_arg, split)
-    test_samples = _load(opened, test, test_arg, test_split)
-    with progress_bar("training", "epochs") as bar:
+    opened = [
+        open_recording(name, cache=cache, token=token, wait=wait)
+        for name in [recording, *(also or [])]
+    ]
+    samples = _load(opened[0], data, data_arg, split)
+    test_samples = _load(opened[0], test, test_arg, test_split)
+    source = join_teachers(opened, samples, settings)
+    with (
+        joined_processes(os.environ) as processes,
+        progress_bar("training", "epochs", shown=processes.first) as bar,
+    ):
         result = run(
-            opened,
+            source,
             settings,
             out,
-            samples=samples,
             test=test_samples,
-            on_progress=lambda report: _update(bar, report, epochs),
+            on_progress=lambda report: _update(bar, report, settings.epochs),
+            processes=processes,
         )
+    if not processes.first:
+        return
+    if pictures:
+        _draw(out, result, test_samples)
     _show(out, result, as_json=as_json)
 
 
@@ -141,8 +121,23 @@ def _load(
 
 
 def _update(bar: Bar, report: "EpochReport", epochs: int) -> None:
+    parts = {"labels": report.label_loss, "teacher": report.teacher_loss,
+             "reverse": report.reverse_loss, "self": report.self_loss}  # fmt: skip
+    shown = [f"{name} {value:.3g}" for name, value in parts.items() if value is not None]
     accuracy = "" if report.test_accuracy is None else f", test {100 * report.test_accuracy:.1f} %"
-    bar.update(report.epoch + 1, epochs, f"loss {report.loss:.3f}{accuracy}")
+    waited = 100 * report.wait_seconds / report.seconds
+    bar.update(
+        report.epoch + 1,
+        epochs,
+        f"loss {report.loss:.3f} ({', '.join(shown)}){accuracy}, waiting {waited:.0f} %",
+    )
+
+
+def _draw(out: Path, result: "TrainResult", test: SampleSet | None) -> None:
+    from kdrec.student.pictures import draw_training
+
+    for path in draw_training(out, result, test):
+        say(f"drew {path}")
 
 
 def _show(out: Path, result: "TrainResult", *, as_json: bool) -> None:
@@ -163,4 +158,4 @@ def _show(out: Path, result: "TrainResult", *, as_json: bool) -> None:
             f"{100 * result.best.test_accuracy:.1f} % in epoch {result.best.epoch}"
         )
     show_rows(rows)
-    say(f"all of it in {out / 'results.json'}")
+    say(f"all of it in {out / 'results.json'}, a row an epoch in {out / 'log.csv'}")

@@ -4,7 +4,7 @@ Shape letters: B batch, N points, D channels, C classes of the data.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from kdrec import rng
+from kdrec.errors import InvalidInputError
 
 Indices: TypeAlias = npt.NDArray[np.int64]
 
@@ -40,6 +41,9 @@ class RecordedBatch(NamedTuple):
         return RecordedBatch(*(tensor.to(device, non_blocking=True) for tensor in self))
 
 
+Views: TypeAlias = tuple[RecordedBatch, ...]
+
+
 class SourceDescription(BaseModel):
     """What a student is trained from; kept with its weights.
 
@@ -48,6 +52,8 @@ class SourceDescription(BaseModel):
         identity: The recording's name among all; None while it is recorded.
         num_classes: C.
         class_names: Of the data, where they have names.
+        class_columns: The logit of each class of the data, where the student has more; None where
+            logits and classes are the same.
         channels: Columns of a point.
         labelled: Whether the samples have labels.
         normalized: Whether the views are centred and scaled, so that test data must be too.
@@ -55,10 +61,16 @@ class SourceDescription(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    @property
+    def num_data_classes(self) -> int:
+        """Classes that a label of the data can name."""
+        return self.num_classes if self.class_columns is None else len(self.class_columns)
+
     header: str
     identity: str | None = None
     num_classes: int
     class_names: tuple[str, ...] | None = None
+    class_columns: tuple[int, ...] | None = None
     channels: tuple[str, ...]
     labelled: bool = True
     normalized: bool = False
@@ -81,6 +93,18 @@ class BatchSource(Protocol):
         """Some samples of the epoch, in this order."""
 
 
+@runtime_checkable
+class TwoViewSource(BatchSource, Protocol):
+    """A source that can show the same samples in a second view."""
+
+    @property
+    def num_views(self) -> int:
+        """V."""
+
+    def second_batch(self, indices: npt.ArrayLike) -> RecordedBatch:
+        """Some samples of the epoch, in this order, in another view than `batch` gives."""
+
+
 class ShuffledBatches(Sampler[Indices]):
     """Every sample once an epoch, in an order that seed and epoch alone determine.
 
@@ -92,12 +116,24 @@ class ShuffledBatches(Sampler[Indices]):
         num_samples: To shuffle.
         batch_size: Samples of a batch; the last one has what is left.
         seed: From 0 to 2^64 - 1.
+        rank: Of several processes that share each batch, this one.
+        num_processes: How many they are.
     """
 
-    def __init__(self, num_samples: int, batch_size: int, *, seed: int) -> None:
+    def __init__(
+        self,
+        num_samples: int,
+        batch_size: int,
+        *,
+        seed: int,
+        rank: int = 0,
+        num_processes: int = 1,
+    ) -> None:
         self._num_samples = num_samples
         self._batch_size = batch_size
         self._seed = seed
+        self._rank = rank
+        self._num_processes = num_processes
         self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -115,32 +151,64 @@ class ShuffledBatches(Sampler[Indices]):
             samples_B=[0],
             num_words=self._num_samples,
         )
-        yield from np.split(rng.permutation(words)[0], self._starts()[1:])
+        for whole in np.split(rng.permutation(words)[0], self._starts()[1:]):
+            yield whole[self._rank :: self._num_processes]
+
+    def sizes(self) -> list[int]:
+        """Samples of each batch, over all processes."""
+        ends = [*self._starts()[1:], self._num_samples]
+        return [end - start for start, end in zip(self._starts(), ends, strict=True)]
 
     def _starts(self) -> list[int]:
         starts = list(range(0, self._num_samples, self._batch_size))
-        lone = self._num_samples - starts[-1] == 1 < self._batch_size
-        return starts[:-1] if lone and len(starts) > 1 else starts
+        fewest = min(2 * self._num_processes, self._batch_size)
+        too_few = self._num_samples - starts[-1] < fewest
+        return starts[:-1] if too_few and len(starts) > 1 else starts
 
 
-class _WholeBatches(Dataset[RecordedBatch]):
-    """A source as torch's loader wants it: an item is a batch."""
+class _WholeBatches(Dataset[Views]):
+    """A source as torch's loader wants it: an item is a batch, in one view or two."""
 
-    def __init__(self, source: BatchSource) -> None:
+    def __init__(self, source: BatchSource, two_views: bool) -> None:
         self._source = source
+        self._two_views = two_views
 
-    def __getitem__(self, indices: Sequence[int]) -> RecordedBatch:
-        return self._source.batch(indices)
+    def __getitem__(self, indices: Sequence[int]) -> Views:
+        first = self._source.batch(indices)
+        if self._two_views and isinstance(self._source, TwoViewSource):
+            return first, self._source.second_batch(indices)
+        return (first,)
+
+
+def check_two_views(source: BatchSource) -> None:
+    """Whether a source can show the same samples in two views.
+
+    Raises:
+        InvalidInputError: It has one view, or gives one at a time.
+    """
+    if not isinstance(source, TwoViewSource):
+        raise InvalidInputError(
+            "this loss looks at two views of a batch, but the source gives one; use a recording"
+        )
+    if source.num_views < 2:
+        raise InvalidInputError(
+            "this loss looks at two views of a batch, but the recording has 1; record at least 2"
+        )
 
 
 def make_loader(
-    source: BatchSource, order: ShuffledBatches, *, num_workers: int, pin_memory: bool
-) -> DataLoader[RecordedBatch]:
+    source: BatchSource,
+    order: ShuffledBatches,
+    *,
+    num_workers: int,
+    pin_memory: bool,
+    two_views: bool = False,
+) -> DataLoader[Views]:
     """A loader of whole batches; with workers, they stay from epoch to epoch."""
     # Without a generator of its own a loader draws seeds for its workers from the global one, once
     # in the life of the workers: dropout would then differ after a resume.
     return DataLoader(
-        _WholeBatches(source),
+        _WholeBatches(source, two_views),
         batch_size=None,
         sampler=order,
         num_workers=num_workers,

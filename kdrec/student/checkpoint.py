@@ -2,8 +2,9 @@
 
 `best.safetensors` holds the weights under their own names, so that any program can load them.
 `last.safetensors` holds all that a training needs to go on: weights as `model.NAME`, the state of
-the optimizer as `optimizer.INDEX.NAME`. No generator's state is among it, because every epoch
-seeds its own from (seed, epoch).
+the optimizer as `optimizer.INDEX.NAME`, what the loss learns or remembers as `loss.NAME`, a running
+average of the weights as `average.NAME`, the scale of half precision as `scaler.NAME`. No
+generator's state is among it, because every epoch seeds its own from (seed, epoch).
 """
 
 import json
@@ -16,7 +17,6 @@ import safetensors.torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from kdrec.errors import ConflictError, IntegrityError, InvalidInputError
 from kdrec.factories import is_factory
@@ -29,7 +29,7 @@ from kdrec.student.settings import TrainSettings
 BEST_NAME = "best.safetensors"
 LAST_NAME = "last.safetensors"
 _METADATA_KEY = "kdrec"
-_MODEL, _OPTIMIZER = "model.", "optimizer."
+_MODEL, _AVERAGE = "model.", "average.module."
 
 
 class CheckpointInfo(BaseModel):
@@ -68,47 +68,39 @@ class Checkpoint:
 
     @property
     def weights(self) -> dict[str, Tensor]:
-        """Of the student, under their own names."""
-        return dict(self.tensors) if self.info.content == "weights" else self._below(_MODEL)
-
-    def restore(self, model: nn.Module, optimizer: Optimizer | None = None) -> None:
-        """Put everything back.
-
-        Raises:
-            ConflictError: The weights are those of another network.
-        """
-        try:
-            model.load_state_dict(self.weights)
-        except RuntimeError as error:
-            raise ConflictError(
-                f"the weights do not fit {self.info.settings.student}: {error}; its code or its "
-                "arguments are others than when it was trained"
-            ) from error
-        if optimizer is not None:
-            state: dict[int, dict[str, Tensor]] = {}
-            for key, tensor in self._below(_OPTIMIZER).items():
-                index, _, name = key.partition(".")
-                state.setdefault(int(index), {})[name] = tensor
-            groups = optimizer.state_dict()["param_groups"]
-            optimizer.load_state_dict({"state": state, "param_groups": groups})
+        """Of the student, under their own names: their running average, where there is one."""
+        if self.info.content == "weights":
+            return dict(self.tensors)
+        return self._below(_AVERAGE) or self._below(_MODEL)
 
     def _below(self, prefix: str) -> dict[str, Tensor]:
         names = (name for name in self.tensors if name.startswith(prefix))
         return {name.removeprefix(prefix): self.tensors[name] for name in names}
 
 
-def capture_weights(model: nn.Module) -> dict[str, Tensor]:
-    """A copy of the weights, on the CPU."""
-    return {name: _copy(tensor) for name, tensor in model.state_dict().items()}
+def restore_weights(model: nn.Module, weights: Mapping[str, Tensor], *, name: str) -> None:
+    """Put weights into a network.
+
+    Args:
+        model: The network.
+        weights: Under their own names.
+        name: Of the student, for the error.
+
+    Raises:
+        ConflictError: The weights are those of another network.
+    """
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ConflictError(
+            f"the weights do not fit {name}: {error}; its code or its arguments are others than "
+            "when it was trained"
+        ) from error
 
 
-def capture_training(model: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
-    """A copy of all that is needed to go on, on the CPU."""
-    tensors = {f"{_MODEL}{name}": tensor for name, tensor in capture_weights(model).items()}
-    for index, state in optimizer.state_dict()["state"].items():
-        for name, tensor in state.items():
-            tensors[f"{_OPTIMIZER}{index}.{name}"] = _copy(tensor)
-    return tensors
+def capture(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A copy of tensors, on the CPU."""
+    return {name: _copy(tensor) for name, tensor in tensors.items()}
 
 
 def _copy(tensor: Tensor) -> Tensor:
@@ -207,5 +199,5 @@ def load_student(path: Path, *, student: str | None = None) -> TrainedStudent:
         num_channels=len(info.recording.channels),
         arguments=info.settings.student_arguments,
     )
-    checkpoint.restore(model)
+    restore_weights(model, checkpoint.weights, name=info.settings.student)
     return TrainedStudent(model=model.eval(), info=info)

@@ -3,6 +3,9 @@
 A report of an epoch follows from settings, recording and epoch alone, but for its times.
 """
 
+import csv
+import io
+
 from pydantic import BaseModel, ConfigDict
 
 from kdrec.student.batches import SourceDescription
@@ -16,7 +19,12 @@ class EpochReport(BaseModel):
         epoch: From 0.
         loss: Mean over the samples.
         label_loss: Its cross-entropy, unweighted; None where the weight is 0.
-        teacher_loss: Its distillation loss, unweighted; None where the weight is 0.
+        teacher_loss: Its loss from the teacher, unweighted; None where the weight is 0.
+        reverse_loss: Its reverse KL, unweighted; None where the weight is 0.
+        self_loss: Its divergence from the student's own logits, unweighted; None where the weight
+            is 0.
+        head_loss: Of the auxiliary head, where there is one.
+        temperature: Mean of the one that is learned.
         train_accuracy: On the augmented points while training; None without labels.
         test_accuracy: None without test data.
         test_mean_class_accuracy: None without test data.
@@ -31,6 +39,10 @@ class EpochReport(BaseModel):
     loss: float
     label_loss: float | None
     teacher_loss: float | None
+    reverse_loss: float | None = None
+    self_loss: float | None = None
+    head_loss: float | None = None
+    temperature: float | None = None
     train_accuracy: float | None
     test_accuracy: float | None
     test_mean_class_accuracy: float | None
@@ -43,7 +55,7 @@ class TrainResult(BaseModel):
     """A training as it stands in `results.json`, rewritten after each epoch.
 
     Attributes:
-        finished: Whether all epochs are done.
+        finished: Whether all epochs are done, or no better ones are waited for.
         settings: As given.
         recording: What it was trained from.
         num_parameters: Of the student.
@@ -73,3 +85,20 @@ def find_best(epochs: tuple[EpochReport, ...]) -> EpochReport:
     if epochs[-1].test_accuracy is None:
         return epochs[-1]
     return max(epochs, key=lambda report: (report.test_accuracy or 0.0, -report.epoch))
+
+
+def as_table(epochs: tuple[EpochReport, ...]) -> str:
+    """The epochs as CSV, one row each; what there is none of is empty."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(EpochReport.model_fields), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(report.model_dump() for report in epochs)
+    return text.getvalue()
+
+
+def is_finished(epochs: tuple[EpochReport, ...], settings: TrainSettings) -> bool:
+    """Whether all epochs are done, or the patience has run out."""
+    if not epochs or settings.patience is None:
+        return len(epochs) == settings.epochs
+    waited = epochs[-1].epoch - find_best(epochs).epoch
+    return len(epochs) == settings.epochs or waited >= settings.patience

@@ -3,9 +3,6 @@
 from pathlib import Path
 from typing import Literal
 
-from torch import nn
-from torch.optim import Optimizer
-
 from kdrec.errors import AlreadyExistsError, IntegrityError, NotFoundError
 from kdrec.models import count_parameters
 from kdrec.store import LocalStorage
@@ -15,16 +12,18 @@ from kdrec.student.checkpoint import (
     LAST_NAME,
     Checkpoint,
     CheckpointInfo,
-    capture_training,
-    capture_weights,
+    capture,
     check_same_run,
     read_checkpoint,
     write_checkpoint,
 )
-from kdrec.student.results import EpochReport, TrainResult, find_best
+from kdrec.student.processes import ALONE, Processes
+from kdrec.student.results import EpochReport, TrainResult, as_table, find_best, is_finished
 from kdrec.student.settings import TrainSettings
+from kdrec.student.trainer import Trainer
 
 RESULTS_NAME = "results.json"
+LOG_NAME = "log.csv"
 
 
 class RunFolder:
@@ -37,6 +36,7 @@ class RunFolder:
         path: Made by the first write.
         settings: Of the training.
         recording: What it is trained from.
+        processes: Of the training; all read, process 0 alone writes.
 
     Raises:
         ConflictError: It is of another training.
@@ -44,8 +44,15 @@ class RunFolder:
         IntegrityError: A file in it is damaged.
     """
 
-    def __init__(self, path: Path, settings: TrainSettings, recording: SourceDescription) -> None:
+    def __init__(
+        self,
+        path: Path,
+        settings: TrainSettings,
+        recording: SourceDescription,
+        processes: Processes = ALONE,
+    ) -> None:
         self._path = path
+        self._processes = processes
         self._settings = settings
         self._recording = recording
         self._epochs: tuple[EpochReport, ...] = ()
@@ -53,23 +60,30 @@ class RunFolder:
         self._num_parameters = 0
         self._found = self._find()
 
-    def resume(self, model: nn.Module, optimizer: Optimizer) -> int:
+    @property
+    def epochs(self) -> tuple[EpochReport, ...]:
+        """Done so far."""
+        return self._epochs
+
+    @property
+    def finished(self) -> bool:
+        """Whether no epoch is left to be done."""
+        return is_finished(self._epochs, self._settings)
+
+    def resume(self, trainer: Trainer) -> None:
         """Put back what the last complete epoch left.
 
-        Returns:
-            Number of epochs that are done.
+        Raises:
+            ConflictError: The weights are those of another network.
         """
-        self._num_parameters = count_parameters(model)
+        self._num_parameters = count_parameters(trainer.scored_model)
         if self._found is not None:
-            self._found.restore(model, optimizer)
+            trainer.restore(self._found.tensors)
             self._epochs = self._found.info.epochs
             self._memory = self._found.info.peak_memory_bytes
             self._found = None
-        return len(self._epochs)
 
-    def save(
-        self, report: EpochReport, model: nn.Module, optimizer: Optimizer, *, memory: int
-    ) -> None:
+    def save(self, report: EpochReport, trainer: Trainer, *, memory: int) -> None:
         """Keep an epoch that is done.
 
         Raises:
@@ -77,21 +91,23 @@ class RunFolder:
         """
         self._epochs = (*self._epochs, report)
         self._memory = max(self._memory, memory)
+        if not self._processes.first:
+            return
         if find_best(self._epochs) is report:
-            weights = capture_weights(model)
+            weights = capture(trainer.scored_model.state_dict())
             write_checkpoint(self._path / BEST_NAME, Checkpoint(self._info("weights"), weights))
-        state = capture_training(model, optimizer)
+        state = capture(trainer.tensors())
         write_checkpoint(self._path / LAST_NAME, Checkpoint(self._info("resume"), state))
         self.write_results()
 
     def write_results(self) -> TrainResult:
-        """Write `results.json` anew.
+        """Write `results.json` anew, and the epochs as a table beside it.
 
         Returns:
             What stands in it.
         """
         result = TrainResult(
-            finished=len(self._epochs) == self._settings.epochs,
+            finished=self.finished,
             settings=self._settings,
             recording=self._recording,
             num_parameters=self._num_parameters,
@@ -101,8 +117,10 @@ class RunFolder:
             peak_memory_bytes=self._memory,
             total_seconds=sum(report.seconds for report in self._epochs),
         )
-        text = f"{result.model_dump_json(indent=1)}\n"
-        LocalStorage(self._path).write(RESULTS_NAME, text.encode())
+        if self._processes.first:
+            storage = LocalStorage(self._path)
+            storage.write(LOG_NAME, as_table(self._epochs).encode())
+            storage.write(RESULTS_NAME, f"{result.model_dump_json(indent=1)}\n".encode())
         return result
 
     def _info(self, content: Literal["weights", "resume"]) -> CheckpointInfo:

@@ -1,6 +1,6 @@
 """The sums of an epoch, and the clock of its waiting.
 
-Shape letters: B batch, C classes.
+Shape letters: B batch.
 """
 
 import math
@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from kdrec.errors import InvalidInputError
-from kdrec.student.losses import LossTerms
+from kdrec.student.objective import LossTerms
+from kdrec.student.processes import Processes
 
 T = TypeVar("T")
 
@@ -29,9 +30,11 @@ class EpochTally:
 
     def __init__(self, epoch: int) -> None:
         self._epoch = epoch
-        self._sums = [0.0] * 4
+        self._names: list[str] = []
+        self._sums = [0.0]
         self._num_samples = 0
         self._pending: tuple[int, int, Tensor] | None = None
+        self._device = torch.device("cpu")
 
     def add(self, step: int, terms: LossTerms, correct_B: Tensor | None, num_samples: int) -> None:
         """Count a step.
@@ -39,27 +42,29 @@ class EpochTally:
         Raises:
             InvalidInputError: The loss of the step before is not finite.
         """
-        parts = [terms.total, terms.label, terms.teacher]
-        zero = terms.total.new_zeros(())
-        numbers = [zero if part is None else part.detach() for part in parts]
-        correct = zero if correct_B is None else correct_B.float().mean()
+        numbers = {"loss": terms.total, **terms.parts}
+        if correct_B is not None:
+            numbers["accuracy"] = correct_B.float().mean()
         self._settle()
-        self._pending = step, num_samples, torch.stack([*numbers, correct])
+        self._names = list(numbers)
+        self._pending = step, num_samples, torch.stack([n.detach() for n in numbers.values()])
 
-    def means(self) -> tuple[float, float, float, float]:
-        """Loss, its label part, its teacher part, accuracy; 0 for what was not given.
+    def means(self, processes: Processes) -> dict[str, float]:
+        """The `loss`, its parts by name, and the `accuracy` where it is known.
 
         Raises:
             InvalidInputError: The loss of the last step is not finite.
         """
         self._settle()
-        loss, label, teacher, accuracy = (value / self._num_samples for value in self._sums)
-        return loss, label, teacher, accuracy
+        own = torch.tensor([*self._sums, self._num_samples], dtype=torch.float64)
+        *sums, num_samples = processes.total(own.to(self._device)).tolist()
+        return {name: value / num_samples for name, value in zip(self._names, sums, strict=True)}
 
     def _settle(self) -> None:
         if self._pending is None:
             return
         step, num_samples, numbers = self._pending
+        self._device = numbers.device
         values = numbers.tolist()
         if not math.isfinite(values[0]):
             raise InvalidInputError(
@@ -67,7 +72,8 @@ class EpochTally:
                 "the last complete epoch are kept. Train anew with a smaller learning_rate or a "
                 "higher temperature"
             )
-        self._sums = [a + b * num_samples for a, b in zip(self._sums, values, strict=True)]
+        before = self._sums if self._num_samples else [0.0] * len(values)
+        self._sums = [a + b * num_samples for a, b in zip(before, values, strict=True)]
         self._num_samples += num_samples
         self._pending = None
 

@@ -4,7 +4,7 @@ Shape letters: S samples, B batch, N points, D channels, C classes of the data.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, overload
+from typing import Literal, NamedTuple, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -51,6 +51,8 @@ class RecordedViews(Dataset[RecordedSample | RecordedBatch]):
         samples: The data it was made from; by default those it keeps.
         check: Whether given samples are compared with the recorded ones. Switch it off only for
             samples that were compared before.
+        classes: Where the teacher knows more classes than the data: `data` gathers the data's
+            columns, before any softmax; `all` keeps all, and labels become columns.
 
     Raises:
         ConflictError: The samples are not the recorded ones; names the first that differs.
@@ -59,18 +61,24 @@ class RecordedViews(Dataset[RecordedSample | RecordedBatch]):
     """
 
     def __init__(
-        self, recording: Recording, samples: SampleSet | None = None, *, check: bool = True
+        self,
+        recording: Recording,
+        samples: SampleSet | None = None,
+        *,
+        check: bool = True,
+        classes: Literal["data", "all"] = "data",
     ) -> None:
         if samples is None:
             samples = recording.samples()
         elif check:
             recording.check(samples)
         self._recording = recording
-        self._columns = _gathered_columns(recording)
-        self._description = _describe(recording, samples)
+        keep_all = classes == "all" and recording.manifest.plan.class_map is not None
+        self._columns = None if keep_all else _gathered_columns(recording)
+        self._description = _describe(recording, samples, keep_all=keep_all)
         # Tensors, because torch hands them to spawned workers through shared memory.
         self._points_SND = _as_tensor(samples.points_SND)
-        self._labels_S = _labels(samples, self._description)
+        self._labels_S = _labels(samples, recording, self._description)
         _check_count(len(self._points_SND), recording)
         self._epoch = torch.zeros((), dtype=torch.int64)
         self._epoch.share_memory_()  # type: ignore[no-untyped-call]
@@ -89,9 +97,24 @@ class RecordedViews(Dataset[RecordedSample | RecordedBatch]):
         return self._description
 
     @property
+    def num_views(self) -> int:
+        """V."""
+        return self._recording.num_views
+
+    @property
     def view(self) -> int:
         """The view that is given now."""
-        return int(self._epoch) % self._recording.num_views
+        return self.epoch % self.num_views
+
+    @property
+    def second_view(self) -> int:
+        """The view that `second_batch` gives now."""
+        return (self.epoch + 1) % self.num_views
+
+    @property
+    def epoch(self) -> int:
+        """As it was set last, in this process or in the one that this one works for."""
+        return int(self._epoch)
 
     def set_epoch(self, epoch: int) -> None:
         """Give view `epoch` mod V from now on, in this process and in its loaders' workers.
@@ -115,16 +138,43 @@ class RecordedViews(Dataset[RecordedSample | RecordedBatch]):
             IncompleteError: The view is not recorded yet, or not in this copy.
             IntegrityError: A file of it is damaged.
         """
-        parameters, logits_BC = self._recording.read(self.view, indices)
+        return self._batch(self.view, indices)
+
+    def second_batch(self, indices: npt.ArrayLike) -> RecordedBatch:
+        """Some samples in the view after this one: what the next epoch will give, or view 0.
+
+        Raises:
+            InvalidInputError: A number is out of range.
+            IncompleteError: That view is not recorded yet, or not in this copy.
+            IntegrityError: A file of it is damaged.
+        """
+        return self._batch(self.second_view, indices)
+
+    def teacher_logits(self, view: int, indices: npt.ArrayLike) -> Tensor:
+        """What the teacher said of some samples in a view, (B, C), without their points.
+
+        Raises:
+            InvalidInputError: A number is out of range.
+            IncompleteError: The view is not recorded yet, or not in this copy.
+            IntegrityError: A file of it is damaged.
+        """
+        return self._gathered(self._recording.read(view, indices)[1])
+
+    def _batch(self, view: int, indices: npt.ArrayLike) -> RecordedBatch:
+        parameters, logits_BC = self._recording.read(view, indices)
+        # Not the parameters' own addresses: a converted recording keeps those it was drawn by.
         index_B = torch.from_numpy(np.atleast_1d(np.asarray(indices)).astype(np.int64))
-        if self._columns is not None:
-            logits_BC = np.take(logits_BC, self._columns, axis=1)
         return RecordedBatch(
             points=self._recording.replay(self._points_SND[index_B], parameters),
-            teacher_logits=torch.from_numpy(logits_BC),
+            teacher_logits=self._gathered(logits_BC),
             label=self._labels_S[index_B],
             index=index_B,
         )
+
+    def _gathered(self, logits_BC: npt.NDArray[np.float32]) -> Tensor:
+        if self._columns is not None:
+            logits_BC = np.take(logits_BC, self._columns, axis=1)
+        return torch.from_numpy(logits_BC)
 
     def __len__(self) -> int:
         return len(self._points_SND)
@@ -160,11 +210,13 @@ def _gathered_columns(recording: Recording) -> npt.NDArray[np.int64] | None:
     return recording.class_columns if mapped else None
 
 
-def _describe(recording: Recording, samples: SampleSet) -> SourceDescription:
+def _describe(recording: Recording, samples: SampleSet, *, keep_all: bool) -> SourceDescription:
+    columns = recording.class_columns
     return SourceDescription(
         header=recording.reader.header.digest,
         identity=recording.identity,
-        num_classes=len(recording.class_columns),
+        num_classes=recording.num_classes if keep_all else len(columns),
+        class_columns=tuple(columns.tolist()) if keep_all else None,
         class_names=samples.class_names or recording.manifest.classes.data,
         channels=recording.channels,
         labelled=samples.labels_S is not None,
@@ -172,19 +224,20 @@ def _describe(recording: Recording, samples: SampleSet) -> SourceDescription:
     )
 
 
-def _labels(samples: SampleSet, description: SourceDescription) -> Tensor:
+def _labels(samples: SampleSet, recording: Recording, description: SourceDescription) -> Tensor:
     if samples.labels_S is None:
         return torch.empty((len(samples), 0), dtype=torch.int64)
     labels_S = _as_tensor(samples.labels_S).to(torch.int64)
-    wrong_S = labels_S >= description.num_classes
+    columns = recording.class_columns
+    wrong_S = labels_S >= len(columns)
     if wrong_S.any():
         sample = int(wrong_S.nonzero()[0])
         raise InvalidInputError(
             f"sample {sample} has label {int(labels_S[sample])}, but the recording's logits are "
-            f"of classes 0 to {description.num_classes - 1}; record with a class map, or give the "
+            f"of classes 0 to {len(columns) - 1}; record with a class map, or give the "
             "labels of the recorded data"
         )
-    return labels_S
+    return labels_S if description.class_columns is None else torch.from_numpy(columns)[labels_S]
 
 
 def _check_count(num_samples: int, recording: Recording) -> None:

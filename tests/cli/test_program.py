@@ -9,8 +9,8 @@ from kdrec.testing import flip_bit, make_recording
 from tests.programs import kdrec, service
 
 COMMANDS = [
-    "convert", "demo", "estimate", "fetch", "inspect", "models", "record", "repair", "serve",
-    "train", "verify",
+    "convert", "demo", "estimate", "evaluate", "export", "fetch", "inspect", "models", "record",
+    "repair", "serve", "token", "train", "verify",
 ]  # fmt: skip
 
 

@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from kdrec.augment import parse_augmentation
 from kdrec.errors import InvalidInputError
 from kdrec.samples import SampleSet
-from kdrec.student import evaluate
+from kdrec.student import Votes, evaluate
 from tests.student.recordings import make_samples
 
 
@@ -70,6 +71,33 @@ def test_clouds_can_be_centred_and_scaled_first() -> None:
     evaluate(Watching(), moved, normalize=True)
     assert seen[0].mean(dim=1).abs().max() < 1e-5
     torch.testing.assert_close(seen[0].norm(dim=-1).amax(dim=1), torch.ones(6))
+
+
+def test_the_confusion_counts_what_is_taken_for_what() -> None:
+    samples = samples_naming([0, 0, 0, 1, 2, 3], [0, 0, 0, 0, 2, 2])
+    report = evaluate(Oracle(), samples)
+    expected = np.zeros((5, 5), dtype=int)
+    expected[0, 0], expected[0, 1], expected[2, 2], expected[2, 3] = 3, 1, 1, 1
+    assert report.confusion == tuple(map(tuple, expected.tolist()))
+
+
+def test_augmented_views_vote_with_their_probabilities() -> None:
+    class Unsure(nn.Module):
+        """Right where a cloud is seen mirrored, wrong but less sure where it is not."""
+
+        def forward(self, points_BND: Tensor) -> Tensor:
+            mirrored_B = points_BND[:, 0, 0] < 0
+            return torch.where(
+                mirrored_B[:, None], torch.tensor([0.0, 4.0]), torch.tensor([1.0, 0.0])
+            )
+
+    samples = replace(make_samples(6), labels_S=np.ones(6, dtype=np.int64))
+    samples.points_SND[:, 0, 0] = 1.0
+    assert evaluate(Unsure(), samples).accuracy == 0.0
+    mirror = parse_augmentation("reflect_x=1.0")
+    assert evaluate(Unsure(), samples, votes=Votes(mirror, 1)).accuracy == 1.0
+    with pytest.raises(InvalidInputError, match="votes must be at least 1 view, got 0"):
+        Votes(mirror, 0)
 
 
 def test_what_cannot_be_scored_is_refused() -> None:

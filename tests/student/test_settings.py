@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from kdrec.errors import InvalidInputError, KdrecError
-from kdrec.student import DistillationObjective, TrainSettings
+from kdrec.student import LossSettings, TrainSettings
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,10 @@ from kdrec.student import DistillationObjective, TrainSettings
         ({"seed": -1}, "seed: "),
         ({"device": "tpu"}, "device: .*'auto', 'cpu' or 'cuda', got 'tpu'"),
         ({"student": " "}, "student: give the name of a network"),
-        ({"label_weight": 0, "teacher_weight": 0}, "both 0"),
+        ({"label_weight": 0, "teacher_weight": 0}, "all 0"),
+        ({"self_weight": -0.1, "epochs": 1}, "compares with earlier epochs, but epochs is 1"),
+        ({"epochs": 3, "warmup_epochs": 3}, r"warmup_epochs must be below epochs \(3\), got 3"),
+        ({"ema_decay": 1.0}, "ema_decay: .* less than 1"),
         ({"epoch": 3}, "no setting 'epoch'; there are: student, .*epochs"),
     ],
 )
@@ -41,10 +44,10 @@ def test_settings_cannot_be_changed() -> None:
 
 
 def test_labels_only_is_cross_entropy_alone() -> None:
-    assert TrainSettings(labels_only=True).objective == DistillationObjective(
-        label_weight=1.0, teacher_weight=0.0
-    )
-    assert TrainSettings(temperature=2.0).objective == DistillationObjective(temperature=2.0)
+    labels = LossSettings(label_weight=1.0, teacher_weight=0.0)
+    assert TrainSettings(labels_only=True).losses == labels
+    softer = LossSettings(temperature=2.0)
+    assert TrainSettings(temperature=2.0).losses == softer
 
 
 def test_the_number_of_workers_makes_no_other_training() -> None:

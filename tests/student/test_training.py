@@ -33,7 +33,6 @@ from kdrec.student import (
     read_checkpoint,
     train,
 )
-from kdrec.student.training import cosine_rate
 from tests.student.recordings import NUM_CLASSES, NUM_SAMPLES, make_samples, record
 
 DROPOUT = {"dropout": 0.3}
@@ -91,7 +90,7 @@ def test_a_training_leaves_weights_and_results(tmp_path: Path) -> None:
     found = json.loads((tmp_path / "out" / "results.json").read_text())
     assert TrainResult.model_validate(found) == result
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert names == {"best.safetensors", "last.safetensors", "results.json"}
+    assert names == {"best.safetensors", "last.safetensors", "log.csv", "results.json"}
 
 
 def test_a_report_gives_the_loss_and_its_parts(tmp_path: Path) -> None:
@@ -347,14 +346,6 @@ def test_a_student_from_a_file_is_trained(tmp_path: Path) -> None:
     ):
         with pytest.raises(InvalidInputError, match=message):
             train(record(), make_settings(student=f"{file}:{name}"), tmp_path / name)
-
-
-def test_the_learning_rate_falls_along_a_cosine() -> None:
-    rates = [cosine_rate(step, 100, highest=0.5) for step in range(100)]
-    assert rates[0] == 0.5
-    assert rates[50] == pytest.approx(0.25)
-    assert rates == sorted(rates, reverse=True)
-    assert 0 < rates[-1] < 0.001
 
 
 def test_every_sample_is_seen_once_an_epoch(tmp_path: Path) -> None:

@@ -14,18 +14,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from kdrec.errors import InvalidInputError
-from kdrec.student import DistillationObjective, distillation_loss
+from kdrec.student import distillation_loss
+from tests.student.losses.reference import FloatArray, log_softmax
 
-FloatArray = npt.NDArray[np.float64]
 logits = arrays(np.float32, (3, 4), elements=st.floats(-30, 30, width=32))
 temperatures = st.floats(0.5, 20)
-
-
-def log_softmax(logits_BC: npt.NDArray[np.float32], temperature: float) -> FloatArray:
-    scaled_BC = logits_BC.astype(np.float64) / temperature
-    scaled_BC -= scaled_BC.max(axis=1, keepdims=True)
-    normalized: FloatArray = scaled_BC - np.log(np.exp(scaled_BC).sum(axis=1, keepdims=True))
-    return normalized
 
 
 def reference(
@@ -131,49 +124,3 @@ def test_other_shapes_are_refused() -> None:
         distillation_loss(torch.zeros(2, 3), torch.zeros(2, 40), temperature=4.0)
     with pytest.raises(InvalidInputError, match="same shape"):
         distillation_loss(torch.zeros(3), torch.zeros(3), temperature=4.0)
-
-
-def test_the_objective_is_the_weighted_sum_of_its_parts() -> None:
-    generator = torch.Generator().manual_seed(0)
-    student_BC = torch.randn(6, 4, generator=generator)
-    teacher_BC = torch.randn(6, 4, generator=generator)
-    labels_B = torch.tensor([0, 1, 2, 3, 0, 1])
-    objective = DistillationObjective(label_weight=0.3, teacher_weight=0.6, temperature=2.0)
-    terms = objective(student_BC, teacher_BC, labels_B)
-    cross_entropy = -log_softmax(student_BC.numpy(), 1.0)[np.arange(6), labels_B.numpy()].mean()
-    kd = reference(student_BC.numpy(), teacher_BC.numpy(), 2.0).mean()
-    assert terms.label is not None
-    assert terms.teacher is not None
-    assert terms.label.item() == pytest.approx(cross_entropy, rel=1e-5)
-    assert terms.teacher.item() == pytest.approx(kd, rel=1e-5)
-    assert terms.total.item() == pytest.approx(0.3 * cross_entropy + 0.6 * kd, rel=1e-5)
-
-
-def test_a_part_without_weight_is_left_out() -> None:
-    student_BC, teacher_BC = torch.zeros(2, 3), torch.ones(2, 3)
-    only_labels = DistillationObjective(label_weight=1.0, teacher_weight=0.0)
-    assert only_labels(student_BC, teacher_BC, torch.tensor([0, 1])).teacher is None
-    only_teacher = DistillationObjective(label_weight=0.0, teacher_weight=1.0)
-    assert only_teacher(student_BC, teacher_BC, torch.empty(2, 0, dtype=torch.int64)).label is None
-
-
-def test_missing_labels_are_refused_where_they_are_needed() -> None:
-    objective = DistillationObjective()
-    with pytest.raises(InvalidInputError, match="no labels; set label_weight to 0"):
-        objective(torch.zeros(2, 3), torch.zeros(2, 3), torch.empty(2, 0, dtype=torch.int64))
-    with pytest.raises(InvalidInputError, match=r"labels must have shape \(2,\)"):
-        objective(torch.zeros(2, 3), torch.zeros(2, 3), torch.zeros(3, dtype=torch.int64))
-
-
-@pytest.mark.parametrize(
-    ("weights", "message"),
-    [
-        ({"label_weight": -0.1}, "label_weight must be a number from 0 on, got -0.1"),
-        ({"teacher_weight": math.nan}, "teacher_weight must be a number from 0 on"),
-        ({"label_weight": 0.0, "teacher_weight": 0.0}, "both 0"),
-        ({"temperature": 0.0}, "temperature must be above 0"),
-    ],
-)
-def test_an_objective_that_cannot_be_is_refused(weights: dict[str, float], message: str) -> None:
-    with pytest.raises(InvalidInputError, match=message):
-        DistillationObjective(**weights)

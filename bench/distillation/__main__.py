@@ -1,0 +1,141 @@
+"""How good students become, on the real clouds: one table a command.
+
+Train on split 0 of the 908 ModelNet10 test clouds (610), test on split 1 (298), clean and
+normalised; the teacher is the PointNet trained on ModelNet40, the student `pointnet-s`. Printed are
+mean and standard deviation over the seeds, and a paired test (exact sign flips, two-sided).
+Students that were trained before are taken from WORK/trials.jsonl.
+
+    python -m bench.distillation views|losses|self|savings --data FOLDER --work FOLDER
+
+A row is printed as soon as its students are trained; `--rows` trains some of the rows alone.
+"""
+
+import argparse
+from pathlib import Path
+
+from bench.distillation.clouds import AUGMENTATION, Clouds, teacher_accuracy
+from bench.distillation.picture import draw_table
+from bench.distillation.trials import Arm, Laboratory, print_table
+from kdrec.augment import format_augmentation
+from kdrec.store import ENCODINGS
+
+_LABELS, _KD = "labels only", "KD, T 4"
+
+
+def _views(epochs: int) -> list[Arm]:
+    """Labels, live, recorded with few views and with as many as epochs."""
+    counts = [count for count in (1, 5, 10) if count < epochs]
+    return [
+        Arm(_LABELS, settings={"labels_only": True}),
+        Arm("live teacher", source="live"),
+        *(Arm(f"recorded, V = {count}", views=count) for count in counts),
+        Arm(f"recorded, V = {epochs} = epochs", views=epochs),
+    ]
+
+
+def _losses() -> list[Arm]:
+    """KD and Balance Divergence over temperatures and weights, then the others."""
+    reverse = [
+        Arm(
+            f"KD, T 4, and reverse {weight:g} at T {temperature:g}",
+            settings={"reverse_weight": weight, "reverse_temperature": temperature},
+        )
+        for temperature in (1.0, 4.0)
+        for weight in (0.1, 0.5, 0.9)
+    ]
+    even = {"label_weight": 0.5, "teacher_weight": 0.5}
+    standard = {"standardize": True, "temperature": 2.0, "teacher_weight": 9.0}
+    decoupled = {"loss": "dkd", "label_weight": 1.0, "teacher_weight": 1.0, "dkd_warmup": 3}
+    reversed_ = {"reverse_weight": 0.5, "reverse_temperature": 4.0}
+    return [
+        Arm(_LABELS, settings={"labels_only": True}),
+        Arm(_KD),
+        *(Arm(f"KD, T {t:g}", settings={"temperature": t}) for t in (1.0, 2.0, 8.0)),
+        *reverse,
+        Arm("labels and KD .5 each", settings=even),
+        Arm("the same and reverse .5", settings={**even, **reversed_}),
+        Arm("DKD, beta 8", settings=decoupled),
+        Arm("DKD, beta 2", settings={**decoupled, "dkd_beta": 2.0}),
+        Arm("DKD, beta 2, and reverse .5", settings={**decoupled, **reversed_, "dkd_beta": 2.0}),
+        Arm("standardised KD, T 2, weight 9", settings=standard),
+        Arm("standardised KD and reverse .5", settings={**standard, **reversed_}),
+        Arm("logit MSE", settings={"loss": "mse"}),
+        Arm("CTKD", settings={"learn_temperature": True}),
+        Arm("MLKD (two views a step)", settings={"loss": "mlkd"}),
+    ]
+
+
+def _self() -> list[Arm]:
+    """Pushed away from itself, by weight and by source; drawn to itself as the control."""
+    sources = {
+        "an epoch ago": {"self_source": "previous"},
+        "running average": {"self_source": "average"},
+        "another view": {"self_source": "view"},
+        "auxiliary head": {"self_source": "head", "self_layer": "feature_model"},
+    }
+    weights = (-0.05, -0.1, -0.2, -0.3, -0.5, 0.3)
+    few = (-0.3, 0.3)
+    return [
+        Arm("weight 0"),
+        *(
+            Arm(
+                f"{name}, weight {weight:+g}",
+                settings={**source, "self_weight": weight, "self_warmup": 2},
+            )
+            for name, source in sources.items()
+            for weight in (weights if name == "an epoch ago" else few)
+        ),
+    ]
+
+
+def _savings(epochs: int) -> list[Arm]:
+    """What a user saves by keeping fewer views, or a smaller encoding."""
+    counts = [count for count in (1, 2, 5) if count < epochs]
+    return [
+        *(Arm(f"exact, V = {count}", views=count) for count in [*counts, epochs]),
+        *(
+            Arm(f"{encoding}, V = {count}", source=encoding, views=count)
+            for encoding in ENCODINGS
+            if encoding != "exact"
+            for count in (5, epochs)
+        ),
+    ]
+
+
+def main() -> None:
+    """Train what is missing and print one table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("table", choices=["views", "losses", "self", "savings"])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--points", type=int, default=256)
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--views", type=int, default=20, help="of the recordings")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--rows", nargs="*", default=[], help="only those whose name has one of it")
+    parser.add_argument("--picture", type=Path, help="draw the table as an SVG file")
+    options = parser.parse_args()
+    clouds = Clouds(options.data, options.work, points=options.points, views=options.views)
+    laboratory = Laboratory(clouds, epochs=options.epochs, seeds=options.seeds)
+    print(f"{options.points} points, {options.epochs} epochs, {options.seeds} seeds, views "
+          f"{format_augmentation(AUGMENTATION)}; teacher on the test clouds "
+          f"{100 * teacher_accuracy(clouds, AUGMENTATION):.1f} %")  # fmt: skip
+    arms, against = {
+        "views": (_views(options.epochs), "live teacher"),
+        "losses": (_losses(), _KD),
+        "self": (_self(), "weight 0"),
+        "savings": (_savings(options.epochs), f"exact, V = {options.epochs}"),
+    }[options.table]
+    wanted = [
+        arm for arm in arms if not options.rows or any(row in arm.name for row in options.rows)
+    ]
+    found = print_table(laboratory, wanted, arms=arms, against=against)
+    if options.picture:
+        title = (
+            f"pointnet-s on 610 ModelNet10 clouds, {options.epochs} epochs, {options.seeds} seeds"
+        )
+        draw_table(found, options.picture, title=title)
+
+
+if __name__ == "__main__":
+    main()

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
+from zarr.codecs import BloscCodec, Crc32cCodec
 
 from kdrec.errors import InvalidInputError
 from kdrec.store.compact import mean_divergence
@@ -71,7 +71,7 @@ class Portable:
         step = self._step(np.ascontiguousarray(logits_MC.T), asked)
         # Rounding to a multiple of the step is exact in float32 up to 2**24 steps.
         bound = Bound(absolute=step / 2, mean_kl=asked.max_kl)
-        return FittedEncoding(bound, compressors=(ZstdCodec(level=19), Crc32cCodec()))
+        return FittedEncoding(bound, compressors=_shuffled(typesize=4, level=9))
 
     def to_stored(self, logits_GSC: Logits, bound: Bound) -> npt.NDArray[Any]:
         logits_CK = logits_GSC.reshape(-1, logits_GSC.shape[-1]).T
@@ -109,6 +109,6 @@ def _divergence(logits_CK: Logits, step: float) -> float:
     return mean_divergence(logits_CK, lambda piece: _rounded(logits_CK[:, piece], step))
 
 
-def _shuffled(*, typesize: int) -> tuple[Any, ...]:
-    zstd = BloscCodec(cname="zstd", clevel=3, shuffle="shuffle", typesize=typesize)
+def _shuffled(*, typesize: int, level: int = 3) -> tuple[Any, ...]:
+    zstd = BloscCodec(cname="zstd", clevel=level, shuffle="shuffle", typesize=typesize)
     return (zstd, Crc32cCodec())

@@ -31,16 +31,16 @@ class DrawnLogits:
 
     Args:
         real_VSC: What is drawn from.
-        seed: Of the draw; the block's number goes in as well, so that blocks are independent.
+        seed: Of the draw; the block's numbers go in as well, so that blocks are independent.
     """
 
     def __init__(self, real_VSC: Logits, *, seed: int = 0) -> None:
         self._real_VSC = real_VSC
         self._seed = seed
 
-    def block(self, number: int, *, views: int, samples: int) -> Logits:
+    def block(self, *number: int, views: int, samples: int) -> Logits:
         """The logits of a block, (G, S, C)."""
-        draw = np.random.Generator(np.random.PCG64([self._seed, number]))
+        draw = np.random.Generator(np.random.PCG64([self._seed, *number]))
         real_views, real_samples, _ = self._real_VSC.shape
         chosen_S = draw.integers(real_samples, size=samples)
         order_GS = np.argsort(draw.random((max(views, real_views), samples)), axis=0)[:views]

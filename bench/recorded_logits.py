@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kdrec.recorder.proof import choose_proof
-from kdrec.samples import SampleSet, identify, make_shapes
+from kdrec.samples import make_shapes
 from kdrec.store import (
     Block,
     BlockGrid,
@@ -31,7 +31,6 @@ from kdrec.testing import make_plan
 Logits = npt.NDArray[np.float32]
 AUGMENTATION = "scale=0.667:1.5,translate=0.2"
 BATCH_SIZE = 32
-POINTS = 32  # of the clouds, which are not kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,50 +66,68 @@ class Source:
 
 
 def plan_recording(
-    samples: SampleSet, source: Source, encoding: EncodingPlan, *, group: int = 8
+    source: Source, encoding: EncodingPlan, *, group: int = 8, block_samples: int | None = None
 ) -> Plan:
-    """The plan that `kdrec record` would make, its default block size included."""
+    """The plan that `kdrec record` would make, its default block size included.
+
+    Args:
+        source: Of the logits.
+        encoding: Of the logits.
+        group: Views coded together.
+        block_samples: Samples of a block; by default as `kdrec record` chooses.
+    """
     group = min(group, source.views)
-    block_samples = default_block_samples(
-        num_samples=source.samples, group=group, classes=source.classes, batch_size=BATCH_SIZE
-    )
     plan = make_plan(
-        samples,
+        make_shapes(1, seed=0, num_points=32),
         views=source.views,
         group=group,
-        block_samples=block_samples,
         encoding=encoding,
         augment=AUGMENTATION,
         with_samples=False,
     )
-    return plan.model_copy(update={"batch_size": BATCH_SIZE})
+    chosen = default_block_samples(
+        num_samples=source.samples, group=group, classes=source.classes, batch_size=BATCH_SIZE
+    )
+    data = plan.data.model_copy(update={"num_samples": source.samples})
+    return plan.model_copy(
+        update={
+            "data": data,
+            "batch_size": BATCH_SIZE,
+            "block_samples": block_samples or chosen,
+        }
+    )
 
 
-def write_recording(
-    folder: Path,
-    source: Source,
-    encoding: EncodingPlan,
-    *,
-    samples: SampleSet | None = None,
-    fitted_MC: Logits | None = None,
-) -> RecordingReader:
-    """Write a whole recording.
+def begin_recording(
+    folder: Path, plan: Plan, source: Source, fitted_MC: Logits | None = None
+) -> RecordingWriter:
+    """A recording without blocks, its digests and sketches drawn at random.
 
     Args:
         folder: To write to; must not exist.
+        plan: Of the recording.
         source: Of the logits.
-        encoding: Of the logits.
-        samples: Built-in shapes by default.
         fitted_MC: Records to fit the encoding to instead of the proof records.
     """
-    samples = samples or make_shapes(source.samples, seed=0, num_points=POINTS)
-    plan = plan_recording(samples, source, encoding)
     writer = RecordingWriter(LocalStorage(folder), where=folder.name)
     writer.prepare()
-    identity = identify(samples)
-    contents = SampleContents(identity.digests, identity.sketches, samples.labels_S)
+    draw = np.random.Generator(np.random.PCG64(0))
+    contents = SampleContents(
+        digests=draw.integers(256, size=(source.samples, 16), dtype=np.uint8),
+        sketches=draw.random((source.samples, 16), dtype=np.float32),
+        labels_S=draw.integers(source.classes, size=source.samples, dtype=np.int64),
+    )
     classes = Classes(num_teacher=source.classes)
     writer.begin(plan, classes, contents, _proof(plan, source, fitted_MC))
+    return writer
+
+
+def write_recording(
+    folder: Path, source: Source, encoding: EncodingPlan, *, fitted_MC: Logits | None = None
+) -> RecordingReader:
+    """Write a whole recording; see `begin_recording`."""
+    plan = plan_recording(source, encoding)
+    writer = begin_recording(folder, plan, source, fitted_MC)
     for block in BlockGrid.of(plan):
         writer.commit(block, draw_parameters(plan, block), source.block(block), correct=None)
     writer.seal()

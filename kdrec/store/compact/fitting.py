@@ -17,6 +17,11 @@ from kdrec.store.compact.companding import WIDEST, Grid
 from kdrec.store.compact.divergence import mean_divergence
 
 SPREADS = (8.0, 11.0, 16.0, 23.0, 32.0, 64.0)
+BALANCED = 16.0
+"""Twice the hottest temperature: squared errors grow as fast as probabilities at 8 fall, and faster
+than at any other, so that no temperature pays for the rest. Another spread must save
+`_WORTHWHILE` bits a logit: the estimate is rough, and some hundred records of a few dozen samples,
+all that the proof may be, favour a wrong one by up to that."""
 MOST_STEP = 0.5
 COARSER = 1.25
 """By how much a chunk's step may exceed the base step."""
@@ -24,6 +29,7 @@ _GRADES, _LEAST_GRADE = 256, 8  # steps of a chunk are so many 256ths of the bas
 _PRECISION = 1e-6  # of the measured divergence, see divergence.py
 _FIRST_STEP, _LEAST_STEP = 0.1, 2.0**-10
 _STEPS_TRIED = 4
+_WORTHWHILE = 0.2
 _SAMPLED = 1024
 _MOST_TRIES = 12
 _AIM, _CLOSE = 0.995, 0.98
@@ -70,7 +76,7 @@ def fit_grid(logits_CK: Logits, fidelity: Dial) -> Grid:
     for spread in SPREADS:
         step = _coarsest(logits_CK, fidelity.max_kl, spread)
         widened = np.minimum(depths_CK / spread, np.log(WIDEST)).mean()
-        bits = -np.log2(step) - widened / np.log(2)
+        bits = -np.log2(step) - widened / np.log(2) + _WORTHWHILE * (spread != BALANCED)
         if bits < fewest:
             best, fewest = Grid(step, spread), bits
     return best

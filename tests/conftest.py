@@ -6,8 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.buckets import S3Server, s3_server
+
+# How long an example takes is the machine's affair: no test asserts a time.
+settings.register_profile("kdrec", deadline=None)
+settings.load_profile("kdrec")
 
 
 @pytest.fixture(scope="session")

@@ -59,6 +59,7 @@ def test_only_errors_of_the_tree_are_raised_on_purpose() -> None:
     allowed = {c.__name__ for c in CLASSES} | {"AssertionError", "ValueError", "KeyError"}
     at_home = {"__init__.py": {"AttributeError"}, "byte_answers.py": {"HTTPException"}}
     at_home["record_streams.py"] = {"HTTPException"}
+    at_home["whole_chunks.py"] = {"NotImplementedError"}  # Zarr asks for a size there is not
     for path in folder.rglob("*.py"):
         for name in re.findall(r"raise (\w+)\(", path.read_text()):
             if not name.startswith("_"):  # a function that makes one of them

@@ -76,7 +76,7 @@ def test_a_toml_file_stands_for_the_options(tmp_path: Path, recording: Path) -> 
     config.write_text("epoch = 1\n")
     wrong = kdrec("train", recording, "--config", config)
     assert wrong.code == 2
-    assert "no option 'epoch'; allowed are: batch-size, cache," in wrong.err
+    assert "no option 'epoch'; allowed are: " in wrong.err
     config.write_text(f'out = "{tmp_path / "again"}"\nepochs = 1\nthreads = 1\njson = true\n')
     assert kdrec("train", recording, "--config", config).json["settings"]["epochs"] == 1
     config.write_text('config = "other.toml"\n')

@@ -75,6 +75,7 @@ def test_another_teacher_under_the_same_name_is_found_on_resume(
     tmp_path: Path, command: list[str], teachers: Path
 ) -> None:
     path = tmp_path / "r.zarr"
+    command = [*command, "--encoding", "exact"]  # another would round the last difference away
     assert kdrec("record", path, *command).code == 0
     identity = open_recording(path).identity
     for key in ("ledger/g00000-p00001.json", "ledger/g00001-p00001.json"):

@@ -132,6 +132,7 @@ def test_a_view_is_bit_for_bit_what_a_teacher_was_given(tmp_path: Path, augment:
         teacher=TeacherOptions(factory=f"{tmp_path / 'mirror.py'}:Mirror"),
         augmentation=parse_augmentation(augment),
         views=3,
+        encoding="exact",  # the teacher's logits are what it saw, to be compared to the bit
         group=2,
         batch_size=8,
         threads=1,

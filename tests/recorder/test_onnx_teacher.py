@@ -71,6 +71,7 @@ def test_an_exported_network_records_as_the_network_does(tmp_path: Path, shared_
         "--data", shared_data / "clouds" / "modelnet10_test908_1024.npz", "--split", "split=1",
         "--num-points", "128", "--views", "2", "--augment", "scale=0.9:1.1,normalize",
         "--class-map", "modelnet40_index", "--threads", "1", "--without-samples",
+        "--encoding", "exact",
     )  # fmt: skip
     by_file = kdrec("record", "a.zarr", "--teacher", "pointnet.onnx", *plan, cwd=tmp_path)
     by_name = kdrec(

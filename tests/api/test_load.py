@@ -29,7 +29,7 @@ def test_many_clients_at_once_get_every_byte_and_leave_nothing_open(
     tally = asyncio.run(fetch_all(int(url.rpartition(":")[2]), sizes, 60, 1.5))
     assert tally.errors == {}
     assert len(tally.seconds) >= 60
-    for _ in range(200):
+    for _ in range(1200):  # a loaded machine takes its time
         if opened() == 0:
             break
         asyncio.run(asyncio.sleep(0.05))

@@ -31,6 +31,7 @@ def test_the_real_teacher_gives_its_known_logits_and_accuracy(
 ) -> None:
     path = tmp_path / "clean.zarr"
     plan = {"data": clouds, "views": 1, "augment": "normalize", "without-samples": True}
+    plan["encoding"] = "exact"
     done = kdrec("record", path, *options(teacher(shared_data) | plan))
     assert done.code == 0, done.err
     # Counted over all records, among all 40 classes and among the data's 10.

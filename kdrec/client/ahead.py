@@ -4,7 +4,6 @@ import os
 import queue
 import threading
 from collections.abc import Iterable
-from contextlib import suppress
 from typing import Any
 
 from kdrec.errors import KdrecError
@@ -67,8 +66,14 @@ class FetchAhead:
         wanted = self._wanted
         while True:
             block = wanted.get()
-            with suppress(KdrecError):  # not recorded yet, or the network: who reads it hears of it
+            try:
                 for key in self._reader.read_entry(block).files:
                     self._storage.read(key)
+            except KdrecError:  # not recorded yet, or the network: who reads it hears of it
+                pass
+            except Exception:
+                if threading.main_thread().is_alive():
+                    raise
+                return  # the program ends: what it tore down under us is nobody's error
             self._asked.discard(block.name)
             wanted.task_done()

@@ -26,12 +26,13 @@ def test_many_clients_at_once_get_every_byte_and_leave_nothing_open(
         links = Path("/proc/self/fd").iterdir()
         return sum(os.path.realpath(link).startswith(folder) for link in links)
 
+    before = opened()  # by other tests in this process
     tally = asyncio.run(fetch_all(int(url.rpartition(":")[2]), sizes, 60, 1.5))
     assert tally.errors == {}
     assert len(tally.seconds) >= 60
     for _ in range(1200):  # a loaded machine takes its time
-        if opened() == 0:
+        if opened() <= before:
             break
         asyncio.run(asyncio.sleep(0.05))
-    assert opened() == 0
+    assert opened() <= before
     assert httpx.get(f"{url}/readyz").status_code == 200

@@ -17,8 +17,8 @@ from bench.distillation.clouds import AUGMENTATION, Clouds, teacher_accuracy
 from bench.distillation.picture import draw_table
 from bench.distillation.trials import Arm, Laboratory, print_table
 from kdrec.augment import format_augmentation
-from kdrec.store import ENCODINGS
 
+_SMALLER = ("compact:2.5e-5", "compact", "compact:2.5e-3", "compact:2.5e-2", "half", "portable", "topk:3")
 _LABELS, _KD = "labels only", "KD, T 4"
 
 
@@ -93,12 +93,7 @@ def _savings(epochs: int) -> list[Arm]:
     counts = [count for count in (1, 2, 5) if count < epochs]
     return [
         *(Arm(f"exact, V = {count}", views=count) for count in [*counts, epochs]),
-        *(
-            Arm(f"{encoding}, V = {count}", source=encoding, views=count)
-            for encoding in ENCODINGS
-            if encoding != "exact"
-            for count in (5, epochs)
-        ),
+        *(Arm(f"{source}, V = {epochs}", source=source, views=epochs) for source in _SMALLER),
     ]
 
 

@@ -73,13 +73,19 @@ class Clouds:
         weights = self.data / "teachers" / "pointnet_modelnet40.npz"
         return load_teacher(TeacherOptions(factory="pointnet", weights=weights))
 
-    def recorded(self, encoding: str) -> Recording:
+    def recorded(self, source: str) -> Recording:
         """What it said of every view, without the teacher being loaded."""
-        return open_recording(self._path(encoding))
+        return open_recording(self._path(source))
 
-    def recording(self, encoding: str) -> Recording:
-        """What it says of every view, recorded now where it is not yet."""
-        path = self._path(encoding)
+    def recording(self, source: str) -> Recording:
+        """What it says of every view, recorded now where it is not yet.
+
+        Args:
+            source: An encoding; after a colon its dial: `compact:2.5e-3` a divergence, `topk:3`
+                classes kept.
+        """
+        path = self._path(source)
+        encoding, _, dial = source.partition(":")
         request = RecordRequest(
             out=path,
             teacher=self.teacher().options,
@@ -87,6 +93,8 @@ class Clouds:
             views=self.views,
             group=1,
             encoding=encoding,
+            max_kl=float(dial) if dial and encoding == "compact" else None,
+            kept=int(dial) if dial and encoding == "topk" else None,
             class_map=self.class_map,
             point_choice="farthest",
             threads=1,
@@ -94,8 +102,8 @@ class Clouds:
         record(request, self.teacher(), self.train, _Silent())
         return open_recording(path)
 
-    def _path(self, encoding: str) -> Path:
-        return self.work / f"n{self.points}-v{self.views}-{encoding}.zarr"
+    def _path(self, source: str) -> Path:
+        return self.work / f"n{self.points}-v{self.views}-{source.replace(':', '-')}.zarr"
 
     def _load(self, split: str) -> SampleSet:
         return load_samples(

@@ -27,7 +27,7 @@ class Arm:
 
     Attributes:
         name: Of the row.
-        source: `live`, or the encoding of the recording.
+        source: `live`, or the encoding of the recording, see `Clouds.recording`.
         views: Kept of it; 0 for all.
         settings: That differ from the defaults of the bench.
     """

@@ -18,7 +18,15 @@ from bench.distillation.picture import draw_table
 from bench.distillation.trials import Arm, Laboratory, print_table
 from kdrec.augment import format_augmentation
 
-_SMALLER = ("compact:2.5e-5", "compact", "compact:2.5e-3", "compact:2.5e-2", "half", "portable", "topk:3")
+_SMALLER = (
+    "compact:2.5e-5",
+    "compact",
+    "compact:2.5e-3",
+    "compact:2.5e-2",
+    "half",
+    "portable",
+    "topk:3",
+)
 _LABELS, _KD = "labels only", "KD, T 4"
 
 

@@ -1,7 +1,7 @@
 """kdrec as a program: real processes, as a user would start them.
 
-`kdrec` runs a command in a fork of a process that has done the imports already, which saves most of
-its time; `start` and `service`, whose processes are killed and signalled, begin from nothing.
+`kdrec` and `begin` fork from a process that has done the imports already, which saves most of a
+command's time; `start` and `service`, which are read from and signalled, begin from nothing.
 """
 
 import json
@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from multiprocessing import get_context
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
@@ -44,20 +45,36 @@ def kdrec(
     *arguments: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None
 ) -> Finished:
     """Run a command to its end."""
-    context = get_context("forkserver")
-    context.set_forkserver_preload(["tests.preloaded"])
     with tempfile.NamedTemporaryFile() as out, tempfile.NamedTemporaryFile() as err:
-        process = context.Process(
-            target=_run,
-            args=([*map(str, arguments)], cwd or Path.cwd(), environment(env), out.name, err.name),
-        )
-        process.start()
+        process = _fork(arguments, cwd, env, out.name, err.name)
         process.join(_LONGEST)
         if process.exitcode is None:
             process.kill()
             process.join()
             raise TimeoutError(f"kdrec {arguments} runs for more than {_LONGEST} s")
         return Finished(process.exitcode, out.read().decode(), err.read().decode())
+
+
+def begin(*arguments: str | Path) -> ForkServerProcess:
+    """Begin a command that will be killed; it says nothing."""
+    return _fork(arguments, None, None, os.devnull, os.devnull)
+
+
+def _fork(
+    arguments: Sequence[str | Path],
+    cwd: Path | None,
+    env: Mapping[str, str] | None,
+    out: str,
+    err: str,
+) -> ForkServerProcess:
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["tests.preloaded"])
+    given = [str(argument) for argument in arguments]
+    process = context.Process(
+        target=_run, args=(given, cwd or Path.cwd(), environment(env), out, err)
+    )
+    process.start()
+    return process
 
 
 def _run(arguments: list[str], cwd: Path, env: dict[str, str], out: str, err: str) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from kdrec.client import open_recording
 from kdrec.errors import IncompleteError, KdrecError, NotFoundError
-from tests.programs import contents, kdrec, options, start
+from tests.programs import begin, contents, kdrec, options, start
 
 KILLS = 20
 
@@ -69,12 +69,11 @@ def test_killed_at_random_moments_the_recording_ends_in_the_same_bytes(
     interrupted = 0
     try:
         for _ in range(KILLS):
-            process = start("record", killed, *arguments)
-            # Most of the time goes into the start of Python; the moments lie over what follows.
-            time.sleep(chance.uniform(0.4, 1.0) * seconds)
-            process.send_signal(signal.SIGKILL)
-            interrupted += process.wait() == -signal.SIGKILL
-            process.communicate()
+            process = begin("record", killed, *arguments)
+            time.sleep(chance.uniform(0.0, 1.0) * seconds)
+            process.kill()
+            process.join()
+            interrupted += process.exitcode == -signal.SIGKILL
             if (killed / "seal.json").exists():
                 break
         finished = kdrec("record", killed, *arguments)
@@ -92,7 +91,7 @@ def test_killed_at_random_moments_the_recording_ends_in_the_same_bytes(
 
 def test_interrupted_by_ctrl_c_what_is_committed_stays(tmp_path: Path, teachers: Path) -> None:
     path = tmp_path / "r.zarr"
-    process = start("record", path, *command(teachers, pause=0.2))
+    process = start("record", path, *command(teachers, pause=0.1))
     while not list(path.glob("ledger/g*.json")):
         assert process.poll() is None
         time.sleep(0.02)
@@ -104,5 +103,5 @@ def test_interrupted_by_ctrl_c_what_is_committed_stays(tmp_path: Path, teachers:
     assert 0 < committed < total
     assert np.isfinite(recording.read(0, [0])[1]).all()
     assert kdrec("verify", path, "--bytes").code == 3
-    assert kdrec("record", path, *command(teachers, pause=0.2)).code == 0
+    assert kdrec("record", path, *command(teachers, pause=0.1)).code == 0
     assert kdrec("verify", path, "--bytes").code == 0

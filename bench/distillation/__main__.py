@@ -115,14 +115,23 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--views", type=int, default=20, help="of the recordings")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--per-class", type=int, help="train on so many clouds of each class")
     parser.add_argument("--rows", nargs="*", default=[], help="only those whose name has one of it")
     parser.add_argument("--picture", type=Path, help="draw the table as an SVG file")
     options = parser.parse_args()
-    clouds = Clouds(options.data, options.work, points=options.points, views=options.views)
+    clouds = Clouds(
+        options.data,
+        options.work,
+        points=options.points,
+        views=options.views,
+        per_class=options.per_class,
+    )
     laboratory = Laboratory(clouds, epochs=options.epochs, seeds=options.seeds)
-    print(f"{options.points} points, {options.epochs} epochs, {options.seeds} seeds, views "
-          f"{format_augmentation(AUGMENTATION)}; teacher on the test clouds "
-          f"{100 * teacher_accuracy(clouds, AUGMENTATION):.1f} %")  # fmt: skip
+    scope = f"{options.points} points, {options.epochs} epochs, {options.seeds} seeds"
+    views = format_augmentation(AUGMENTATION)
+    teacher = 100 * teacher_accuracy(clouds, AUGMENTATION)
+    print(f"{len(clouds.train)} clouds of {scope}, views {views}")
+    print(f"teacher on the test clouds {teacher:.1f} %")
     arms, against = {
         "views": (_views(options.epochs), "live teacher"),
         "losses": (_losses(), _KD),

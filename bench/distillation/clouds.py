@@ -40,12 +40,14 @@ class Clouds:
         work: Folder for recordings and results.
         points: Of a cloud, the farthest from each other.
         views: Of the recordings.
+        per_class: Clouds of each class to train on, the first ones; None for all.
     """
 
     data: Path
     work: Path
     points: int
     views: int
+    per_class: int | None = None
 
     @property
     def file(self) -> Path:
@@ -54,8 +56,13 @@ class Clouds:
 
     @cached_property
     def train(self) -> SampleSet:
-        """Split 0."""
-        return self._load("split=0")
+        """Split 0, or some of it."""
+        samples = self._load("split=0")
+        if self.per_class is None:
+            return samples
+        assert samples.labels_S is not None
+        rows = [np.flatnonzero(samples.labels_S == label) for label in np.unique(samples.labels_S)]
+        return samples.rows(np.sort(np.concatenate([row[: self.per_class] for row in rows])))
 
     @cached_property
     def test(self) -> SampleSet:
@@ -103,7 +110,8 @@ class Clouds:
         return open_recording(path)
 
     def _path(self, source: str) -> Path:
-        return self.work / f"n{self.points}-v{self.views}-{source.replace(':', '-')}.zarr"
+        some = "" if self.per_class is None else f"-c{self.per_class}"
+        return self.work / f"n{self.points}-v{self.views}{some}-{source.replace(':', '-')}.zarr"
 
     def _load(self, split: str) -> SampleSet:
         return load_samples(

@@ -69,6 +69,8 @@ class Laboratory:
             "points": self.clouds.points,
             "settings": settings.model_dump(mode="json", exclude_defaults=True),
         }
+        if self.clouds.per_class is not None:
+            what["per_class"] = self.clouds.per_class
         key = json.dumps(what, sort_keys=True)
         if key not in self._known:
             self._known[key] = self._train(self._source(arm.source, views, seed), settings)

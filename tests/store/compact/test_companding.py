@@ -43,6 +43,24 @@ def test_a_widening_grid_keeps_the_bound_that_is_stated(logits_CK: Logits, max_k
     assert not beyond_bound(logits_CK.T, decoded_CK.T, (fitted.bound,)).any()
 
 
+@pytest.mark.parametrize(
+    ("step", "spread"),
+    [(0.5, 64.0), (0.25, 8.0), (0.22, 16.0), (0.01, 16.0), (2.0**-11, 8.0), (2.0**-12, 8.0)],
+)
+def test_the_fast_way_to_a_cell_finds_the_one_whose_border_is_next(
+    step: float, spread: float
+) -> None:
+    from kdrec.store.compact.companding import _borders
+
+    ends = _borders(step, spread).ends
+    near = np.nextafter(ends, np.float32(np.inf)), ends, np.nextafter(ends, np.float32(0))
+    drawn = np.random.default_rng(0).random(20_000, dtype=np.float32) * ends[-1]
+    depths = np.concatenate([*near, drawn, [np.float32(0)]])
+    depths = depths[depths <= ends[-1]]
+    cells_CK = Grid(step, spread).quantize(np.stack([np.zeros_like(depths), -depths]))[1]
+    np.testing.assert_array_equal(cells_CK[1], np.searchsorted(ends, depths))
+
+
 def test_cells_widen_with_depth_and_then_stop() -> None:
     grid = Grid(step=0.25, spread=16.0)
     depths = np.linspace(0, 200, 100_000, dtype=np.float32)

@@ -20,8 +20,9 @@ SPREADS = (8.0, 11.0, 16.0, 23.0, 32.0, 64.0)
 BALANCED = 16.0
 """Twice the hottest temperature: squared errors grow as fast as probabilities at 8 fall, and faster
 than at any other, so that no temperature pays for the rest. Another spread must save
-`_WORTHWHILE` bits a logit: the estimate is rough, and some hundred records of a few dozen samples,
-all that the proof may be, favour a wrong one by up to that."""
+`_WORTHWHILE` bits a logit on at least `_TELLING` records: a few records bear most of the divergence
+at low temperatures, and without them a smaller spread looks better than it is."""
+_TELLING = 128
 MOST_STEP = 0.5
 COARSER = 1.25
 """By how much a chunk's step may exceed the base step."""
@@ -73,7 +74,7 @@ def fit_grid(logits_CK: Logits, fidelity: Dial) -> Grid:
     assert fidelity.max_kl is not None
     depths_CK = logits_CK.max(axis=0) - logits_CK.astype(np.float64)
     best, fewest = Grid(MOST_STEP, SPREADS[-1]), np.inf
-    for spread in SPREADS:
+    for spread in SPREADS if logits_CK.shape[1] >= _TELLING else (BALANCED,):
         step = _coarsest(logits_CK, fidelity.max_kl, spread)
         widened = np.minimum(depths_CK / spread, np.log(WIDEST)).mean()
         bits = -np.log2(step) - widened / np.log(2) + _WORTHWHILE * (spread != BALANCED)

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from kdrec.store import EncodingPlan, beyond_bound, find_encoding
-from kdrec.store.compact import Grid
+from kdrec.store.compact import Dial, Grid, fit_grid
+from kdrec.store.compact.fitting import BALANCED
 
 Logits = npt.NDArray[np.float32]
 
@@ -93,3 +94,12 @@ def test_a_border_decides_where_the_guess_is_rounded() -> None:
             depths = np.nextafter(depths, np.float32(np.inf * offset), dtype=np.float32)
         cells = grid.quantize(np.stack([np.zeros_like(depths), -depths]))[1][1]
         np.testing.assert_array_equal(cells, np.arange(len(ends)) + expected)
+
+
+def test_a_few_records_never_choose_a_spread_and_many_do_where_it_pays() -> None:
+    normal_CK = np.random.default_rng(0).normal(size=(40, 400)).astype(np.float32)
+    flat_CK, steep_CK = 3 * normal_CK, 40 * normal_CK
+    for logits_CK in (flat_CK, steep_CK):
+        assert fit_grid(logits_CK[:, :127], Dial(max_kl=2.5e-4)).spread == BALANCED
+    assert fit_grid(flat_CK, Dial(max_kl=2.5e-4)).spread == 8
+    assert fit_grid(steep_CK, Dial(max_kl=2.5e-4)).spread == 23

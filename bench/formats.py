@@ -20,7 +20,7 @@ import numpy as np
 
 from bench.fidelity import Fidelity, measure_fidelity
 from bench.peer_formats import PeerFormat, peer_formats
-from bench.real_logits import DrawnLogits, Logits, load_views
+from bench.real_logits import DrawnLogits, Logits, load_clean, load_views
 from bench.recorded_logits import (
     Sizes,
     Source,
@@ -97,6 +97,7 @@ def main() -> None:
         print(measure_peer(peer, logits_VSC, block_GSC, options.runs), flush=True)
     for encoding in ENCODINGS[:2]:
         print_dial(logits_VSC, encoding)
+        print(measure_other(load_clean(options.data), encoding))
 
 
 def run_on_one_core() -> None:
@@ -202,6 +203,15 @@ def measure_held_out(path: Path, logits_VSC: Logits, encoding: EncodingPlan) -> 
     reader = write_recording(path, Source.of(written), encoding, fitted_MC=fitted)
     fidelity = measure_fidelity(_records(written), _decoded(reader))
     return Row("held out", bytes_per_record(measure_sizes(path), reader), fidelity)
+
+
+def measure_other(logits_VSC: Logits, encoding: EncodingPlan) -> Row:
+    """Another teacher's logits, a single view of them."""
+    with tempfile.TemporaryDirectory() as folder:
+        reader = write_recording(Path(folder) / "other.zarr", Source.of(logits_VSC), encoding)
+        fidelity = measure_fidelity(_records(logits_VSC), _decoded(reader))
+        num_bytes = bytes_per_record(measure_sizes(Path(folder) / "other.zarr"), reader)
+    return Row("PointNet, one view", num_bytes, fidelity)
 
 
 def measure_smaller(

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 Logits = npt.NDArray[np.float32]
 VIEWS_FILE = "logits/densepoint_views.npz"
+CLEAN_FILE = "logits/pointnet_clean.npy"
 _SHARE = 0.25  # of the difference between two views of another sample, added to each record
 
 
@@ -21,6 +22,16 @@ def load_views(folder: Path) -> Logits:
     """
     with np.load(folder / VIEWS_FILE) as arrays:
         return np.asarray(arrays["logits"], dtype=np.float32)
+
+
+def load_clean(folder: Path) -> Logits:
+    """Another teacher's logits, PointNet's, of the clean clouds: a single view, (1, S, C).
+
+    Args:
+        folder: Of the real data; holds `logits/pointnet_clean.npy`.
+    """
+    logits_SC: Logits = np.load(folder / CLEAN_FILE).astype(np.float32)
+    return logits_SC[None]
 
 
 class DrawnLogits:

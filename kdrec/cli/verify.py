@@ -208,5 +208,5 @@ def _confidence(draws: int) -> dict[str, float]:
 def _describe_confidence(draws: int) -> str:
     return (
         f"with {100 * CONFIDENCE:.0f} % confidence fewer than {100 * unnoticed_share(draws):.2g} % "
-        f"of all (view group, sample) pairs differ ({draws} were drawn)"
+        f"of all records differ ({draws} were drawn)"
     )

@@ -1,4 +1,4 @@
-"""Proof records: a seeded sample of whole view groups, with exact logits and input fingerprints."""
+"""Proof records: a seeded sample of the whole plan, with exact logits and input fingerprints."""
 
 import numpy as np
 import numpy.typing as npt

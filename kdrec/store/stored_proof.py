@@ -75,23 +75,22 @@ def _within(most_records: int | None, blocks: list[Block]) -> set[Block]:
 
 
 def count_draws(proof: ProofRecords, manifest: Manifest) -> int:
-    """How many (view group, sample) pairs were drawn, each by itself, for these records.
+    """How many of these records were drawn each by itself.
 
-    A converted recording has other groups than those that were drawn; only its samples are then
-    certain to be draws of their own.
+    Of a converted recording only the samples are certain to be draws of their own.
     """
     drawn = manifest.origin is None
-    groups = proof.views_M // manifest.plan.group if drawn else np.zeros_like(proof.views_M)
-    return len(set(zip(groups.tolist(), proof.samples_M.tolist(), strict=True)))
+    views_M = proof.views_M if drawn else np.zeros_like(proof.views_M)
+    return len(set(zip(views_M.tolist(), proof.samples_M.tolist(), strict=True)))
 
 
 def unnoticed_share(draws: int, *, confidence: float = CONFIDENCE) -> float:
-    """The largest share of wrong pairs that so many clean draws leave possible.
+    """The largest share of wrong records that so many clean draws leave possible.
 
-    With a share f of the (view group, sample) pairs wrong, `draws` of them are all clean with
-    probability (1 - f)^draws; a larger f than the one returned would have been noticed with at
-    least this confidence. The draws follow from the seed: this is a guard against accident, not
-    against somebody who knows where it looks.
+    With a share f of the records wrong, `draws` of them are all clean with probability
+    (1 - f)^draws; a larger f than the one returned would have been noticed with at least this
+    confidence. The draws follow from the seed: this is a guard against accident, not against
+    somebody who knows where it looks.
 
     Args:
         draws: See `count_draws`.

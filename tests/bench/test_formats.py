@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from bench.fidelity import measure_fidelity
-from bench.formats import measure_encoding, measure_held_out, measure_peer, measure_smaller
+from bench.formats import (
+    measure_encoding,
+    measure_held_out,
+    measure_other,
+    measure_peer,
+    measure_smaller,
+)
 from bench.peer_formats import PeerFormat, log_probabilities, peer_formats
 from bench.real_logits import DrawnLogits, Logits
 from bench.recorded_logits import Source, measure_sizes, project_sizes, write_recording
@@ -106,6 +112,12 @@ def test_the_table_has_a_line_for_an_encoding_and_for_a_peer(tmp_path: Path) -> 
 def test_the_bound_holds_on_records_the_encoding_was_not_fitted_to(tmp_path: Path) -> None:
     row = measure_held_out(tmp_path / "a.zarr", _logits(), plan_encoding("compact", max_kl=1e-3))
     assert max(*row.fidelity.forward, *row.fidelity.reverse) <= 1e-3
+
+
+def test_the_bound_holds_on_a_single_view_of_another_teacher() -> None:
+    row = measure_other(_logits()[:1] / np.float32(3), plan_encoding("compact", max_kl=1e-3))
+    assert max(*row.fidelity.forward, *row.fidelity.reverse) <= 1e-3
+    assert row.num_bytes < 160  # 64 records bear the metadata of the array
 
 
 def test_fewer_bytes_cost_a_larger_divergence(tmp_path: Path) -> None:

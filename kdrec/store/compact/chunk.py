@@ -4,6 +4,7 @@ Shape letters: G views of a chunk, S samples, C classes, K = C + 1 columns (dept
 """
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 from kdrec.store.compact.prediction import (
     COLUMN_BLOCK,
+    ClassMeans,
     Coefficients,
     Prediction,
     column_blocks,
@@ -26,15 +28,14 @@ from kdrec.store.compact.residuals import (
     encode_residuals,
     measure_levels,
 )
-from kdrec.store.compact.sections import pack_sections, unpack_sections
+from kdrec.store.compact.sections import Integers, pack_sections, unpack_sections
 
 VERSION = 1
 _HEADER = struct.Struct("<BBHIId")  # version, flags, views, samples, classes, step
 _SINGLE, _BY_SIZE, _PREDICTED = 1, 2, 4
-_CENTRES, _COEFFICIENTS, _LEVELS, _STREAMS = 0, 1, 2, 8
+_FIRST_TOPS, _LATER_TOPS = 0, 1
+_CENTRES, _CLASSES, _OFFSETS, _COEFFICIENTS, _LEVELS, _STREAMS = 2, 3, 4, 5, 6, 16
 _FEW_RECORDS = 1024
-
-Integers = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,79 +89,99 @@ class Layout:
         )
 
 
-def encode_integers(steps_GS: Integers, cells_GCS: Integers, step: float) -> bytes:
+def encode_integers(
+    values_GKS: npt.NDArray[np.int32], tops_GS: npt.NDArray[np.int32], step: float
+) -> bytes:
     """A chunk of integers.
 
     Args:
-        steps_GS: Of the maxima.
-        cells_GCS: Of the depths.
+        values_GKS: Cells of the depths, 0 in the top class, then steps of the maxima.
+        tops_GS: Top classes.
         step: Of the grid, for the header.
     """
-    # Negated, so that a column grows with its logit; the maximum goes last.
-    values_GKS = np.concatenate([-cells_GCS, steps_GS[:, None]], axis=1)
-    views, classes, samples = cells_GCS.shape
-    layout = Layout(views, samples, classes, step)
-    predicted = _pack(values_GKS, replace(layout, predicted=True), fit_prediction(values_GKS))
+    views, columns, samples = values_GKS.shape
+    layout = Layout(views, samples, columns - 1, step)
+    fitted = fit_prediction(values_GKS, tops_GS)
+    predicted = _pack(values_GKS, tops_GS, replace(layout, predicted=True), fitted)
     if views * samples >= _FEW_RECORDS:
         return predicted
-    return min(predicted, _pack(values_GKS, layout, no_prediction(classes + 1)), key=len)
+    return min(predicted, _pack(values_GKS, tops_GS, layout, no_prediction(columns)), key=len)
 
 
-def decode_integers(data: bytes) -> tuple[Layout, Integers, Integers]:
-    """The layout of a chunk, and what `encode_integers` was given.
+def decode_integers(data: bytes) -> Iterator[tuple[int, slice, npt.NDArray[np.floating]]]:
+    """View, samples and values, (S, K), of piece after piece; what `encode_integers` was given.
 
     Raises:
         ValueError: The chunk is damaged.
     """
     layout = Layout.from_bytes(data)
-    num_columns = layout.num_classes + 1
-    shape = layout.num_views, num_columns, layout.num_samples
-    most = int(np.prod(shape)) + 2 * num_columns * (2 + COLUMN_BLOCK)
+    views, num_columns, samples = layout.num_views, layout.num_classes + 1, layout.num_samples
+    stated = num_columns * (3 + 2 * COLUMN_BLOCK + samples)
+    most = views * samples * (num_columns + 1) + stated
     sections = unpack_sections(data[_HEADER.size :], most=most)
+    tops_GS = _tops(sections, layout)
     levels, prediction = _stated(sections, layout, num_columns)
-    found = decode_residuals(
-        {number - _STREAMS: values for number, values in sections.items()},
-        levels,
-        num_views=layout.num_views,
-        num_samples=layout.num_samples,
-        by_size=layout.by_size,
-    )
-    values_GKS = restore(found, replace(prediction, single=layout.single))
-    return layout, values_GKS[:, -1], -values_GKS[:, :-1]
+    streams = {number - _STREAMS: values for number, values in sections.items()}
+    found = decode_residuals(streams, tops_GS, levels, by_size=layout.by_size)
+    yield from restore(found, tops_GS, replace(prediction, single=layout.single))
 
 
-def _pack(values_GKS: Integers, layout: Layout, prediction: Prediction) -> bytes:
-    found, prediction = residuals(values_GKS, prediction)
+def _pack(
+    values_GKS: npt.NDArray[np.int32],
+    tops_GS: npt.NDArray[np.int32],
+    layout: Layout,
+    prediction: Prediction,
+) -> bytes:
+    found, prediction = residuals(values_GKS, tops_GS, prediction)
     levels = np.zeros((2, values_GKS.shape[1]), dtype=np.uint8)
-    sections: dict[int, npt.NDArray[np.signedinteger]] = {}
+    changes = np.diff(tops_GS, axis=0).ravel() % layout.num_classes
+    sections: dict[int, Integers] = {_FIRST_TOPS: tops_GS[0], _LATER_TOPS: changes}
     if layout.predicted:
-        levels = measure_levels(found)
+        levels = measure_levels(found, tops_GS)
         sections[_CENTRES] = prediction.centres_K
+        sections[_CLASSES] = prediction.means.classes_R
+        sections[_OFFSETS] = prediction.means.offsets_RK.ravel()
         sections[_COEFFICIENTS] = _triangles(prediction.coefficients)
         sections[_LEVELS] = levels.ravel().astype(np.int16)
     layout = replace(layout, single=prediction.single, by_size=layout.predicted)
-    streams = encode_residuals(found, levels, by_size=layout.by_size)
+    streams = encode_residuals(found, tops_GS, levels, by_size=layout.by_size)
     sections |= {_STREAMS + number: values for number, values in streams.items()}
     return layout.to_bytes() + pack_sections(sections)
 
 
+def _tops(sections: dict[int, Integers], layout: Layout) -> npt.NDArray[np.int32]:
+    """The top classes, taken out of the sections."""
+    first_S, changes = _take(sections, _FIRST_TOPS), _take(sections, _LATER_TOPS)
+    views, samples, classes = layout.num_views, layout.num_samples, layout.num_classes
+    if len(first_S) != samples or len(changes) != (views - 1) * samples:
+        raise ValueError("the top classes are not those of such a chunk")
+    changes_GS = np.concatenate([first_S, changes]).reshape(views, samples).astype(np.int64)
+    found: npt.NDArray[np.int32] = (np.cumsum(changes_GS, axis=0) % classes).astype(np.int32)
+    return found
+
+
 def _stated(
-    sections: dict[int, npt.NDArray[np.signedinteger]], layout: Layout, num_columns: int
+    sections: dict[int, Integers], layout: Layout, num_columns: int
 ) -> tuple[Levels, Prediction]:
     """Levels and prediction, taken out of the sections."""
     prediction = no_prediction(num_columns)
     levels = np.zeros((2, num_columns), dtype=np.uint8)
     if not layout.predicted:
         return levels, prediction
-    try:
-        centres, numbers = sections.pop(_CENTRES), sections.pop(_COEFFICIENTS)
-        levels[:] = sections.pop(_LEVELS).reshape(levels.shape)
-        coefficients = _from_triangles(numbers, prediction.coefficients)
-    except KeyError as error:
-        raise ValueError(f"section {error} is missing") from error
-    if len(centres) != num_columns or levels.max() >= LEVELS:
+    centres_K, classes_R = _take(sections, _CENTRES), _take(sections, _CLASSES)
+    offsets_RK = _take(sections, _OFFSETS).reshape(len(classes_R), num_columns)
+    levels[:] = _take(sections, _LEVELS).reshape(levels.shape)
+    coefficients = _from_triangles(_take(sections, _COEFFICIENTS), prediction.coefficients)
+    outside = (classes_R < 0) | (classes_R >= layout.num_classes)
+    if len(centres_K) != num_columns or levels.max() >= LEVELS or outside.any():
         raise ValueError("the sections are not those of such a chunk")
-    return levels, Prediction(centres.astype(np.int32), coefficients)
+    means = ClassMeans(classes_R.astype(np.int32), offsets_RK.astype(np.int32))
+    return levels, Prediction(centres_K.astype(np.int32), means, coefficients)
+
+
+def _take(sections: dict[int, Integers], number: int) -> Integers:
+    """A section taken out of them; one that is not there is empty."""
+    return sections.pop(number, np.zeros(0, dtype=np.int16))
 
 
 def _below_diagonal(coefficients: Coefficients) -> npt.NDArray[np.bool_]:

@@ -13,8 +13,8 @@ from zarr.registry import register_codec
 
 from kdrec.store.compact.chunk import Layout, decode_integers, encode_integers
 from kdrec.store.compact.companding import Grid
-from kdrec.store.compact.fitting import quantize_chunk
-from kdrec.store.whole_chunks import WholeChunkCodec, filled_extent, padded
+from kdrec.store.compact.fitting import COARSER, FINER, quantize_chunk
+from kdrec.store.whole_chunks import WholeChunkCodec, filled_extent
 
 Logits = npt.NDArray[np.float32]
 
@@ -62,8 +62,11 @@ class CompactCodec(WholeChunkCodec):
         _check_range(logits_CK, base)
         found = quantize_chunk(logits_CK, base, self.max_kl)
         _check_range(logits_CK, found.grid)
-        cells_GCS = found.cells_CK.reshape(classes, views, samples).transpose(1, 0, 2)
-        return encode_integers(found.steps_K.reshape(views, samples), cells_GCS, found.grid.step)
+        values_GKS = np.empty((views, classes + 1, samples), dtype=np.int32)
+        values_GKS[:, :-1] = found.cells_CK.reshape(classes, views, samples).transpose(1, 0, 2)
+        values_GKS[:, -1] = found.steps_K.reshape(views, samples)
+        tops_GS = filled.argmax(axis=2).astype(np.int32)
+        return encode_integers(values_GKS, tops_GS, found.grid.step)
 
     def decode_chunk(self, data: bytes, shape: tuple[int, ...]) -> Logits:
         """The logits of a chunk, NaN where it is not filled.
@@ -79,12 +82,18 @@ class CompactCodec(WholeChunkCodec):
         extent = layout.num_views, layout.num_samples, layout.num_classes
         if any(n > most for n, most in zip(extent, shape, strict=True)) or extent[2] != shape[2]:
             raise ValueError(f"a chunk of shape {shape} holds {extent}")
-        layout, steps_GS, cells_GCS = decode_integers(data)
-        grid = Grid(layout.step, self.spread)
-        cells_CK = cells_GCS.transpose(1, 0, 2).reshape(extent[2], -1)
-        logits_CK = grid.restore(steps_GS.reshape(-1), cells_CK)
-        logits_CGS = logits_CK.reshape(extent[2], *extent[:2])
-        return padded(logits_CGS.transpose(1, 2, 0), shape)
+        if not FINER * self.step <= layout.step <= COARSER * self.step:
+            raise ValueError(f"a chunk has step {layout.step}, the array {self.step}")
+        grid, classes = Grid(layout.step, self.spread), layout.num_classes
+        logits_GSC = np.empty(shape, dtype=np.float32)
+        logits_GSC[layout.num_views :] = np.nan
+        logits_GSC[:, layout.num_samples :] = np.nan
+        for view, samples, values_SK in decode_integers(data):
+            places_SK = values_SK.astype(np.intp)
+            steps_S1 = places_SK[:, classes:].copy()
+            places_SK[:, classes:] = 0
+            logits_GSC[view, samples] = grid.restore(steps_S1, places_SK)[:, :classes]
+        return logits_GSC
 
 
 def _check_range(logits_CK: Logits, grid: Grid) -> None:

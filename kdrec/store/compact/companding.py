@@ -10,7 +10,7 @@ is exactly rounded; numpy's logarithm is used only to find a cell whose borders 
 Shape letters: K records, C classes.
 """
 
-from collections.abc import Iterator
+import math
 from dataclasses import dataclass
 from decimal import Context, Decimal, localcontext
 from functools import lru_cache
@@ -22,11 +22,13 @@ WIDEST = 16.0
 """The grid stops widening before its cells are this many steps wide."""
 GREATEST_INTEGER = 2**24
 _DIGITS = 30
-
-_PIECE = 1024  # records of a piece that stays in the processor's cache
+_LEAST_STEP = 2.0**-24
+_MOST_CELLS = 2**22  # borders that take minutes to compute are those of a forged chunk
+_LOWER = 2.0**-6  # of a cell; more than a guess in single precision is off by
+_MOST_GUESSED = 2**14  # cells; with more of them it might be
 
 Float32 = npt.NDArray[np.float32]
-Integers = npt.NDArray[np.int32]
+Places = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,47 +43,42 @@ class Grid:
     step: float
     spread: float | None = None
 
+    def __post_init__(self) -> None:
+        cells = 0.0 if self.spread is None else self.spread / max(self.step, _LEAST_STEP)
+        if not (_LEAST_STEP <= self.step < math.inf and 0 <= cells <= _MOST_CELLS):
+            raise ValueError(f"no grid has step {self.step} and spread {self.spread}")
+
     @property
     def greatest_logit(self) -> float:
         """Magnitude up to which logits fit on the grid."""
         return GREATEST_INTEGER / 4 * self.step
 
-    def quantize(self, logits_CK: Float32) -> tuple[Integers, Integers]:
-        """Steps of the maximum (K,) and cells of the depths (C, K).
+    def quantize(self, logits_CK: Float32) -> tuple[Places, Places]:
+        """Steps of the maximum (K,) and cells of the depths (C, K); best in small pieces.
 
         Args:
             logits_CK: Finite, of magnitude up to `greatest_logit`.
         """
-        steps_K = np.empty(logits_CK.shape[1], dtype=np.int32)
-        cells_CK = np.empty(logits_CK.shape, dtype=np.int32)
-        for piece in _pieces(logits_CK.shape[1]):
-            logits = logits_CK[:, piece]
-            greatest = logits.max(axis=0)
-            steps = np.rint(greatest.astype(np.float64) / self.step)
-            steps_K[piece] = steps
-            if self.spread is None:
-                below = np.rint(logits.astype(np.float64) / self.step)
-                cells_CK[:, piece] = np.maximum(steps - below, 0.0)
-            else:
-                _find_cells(greatest - logits, self.step, self.spread, out=cells_CK[:, piece])
-        return steps_K, cells_CK
+        greatest_K = logits_CK.max(axis=0)
+        steps_K = np.rint(greatest_K.astype(np.float64) / self.step).astype(np.intp)
+        if self.spread is not None:
+            return steps_K, _find_cells(greatest_K - logits_CK, self.step, self.spread)
+        below_CK = np.rint(logits_CK.astype(np.float64) / self.step).astype(np.intp)
+        return steps_K, np.maximum(steps_K - below_CK, 0)
 
-    def restore(self, steps_K: Integers, cells_CK: Integers) -> Float32:
-        """The logits, (C, K), of what `quantize` gave."""
-        logits_CK = np.empty(cells_CK.shape, dtype=np.float32)
-        for piece in _pieces(cells_CK.shape[1]):
-            cells, greatest = cells_CK[:, piece], steps_K[piece] * self.step
-            if self.spread is None:
-                logits_CK[:, piece] = greatest - cells * self.step
-            else:
-                depths = _centres(cells, self.step, self.spread)
-                np.subtract(greatest.astype(np.float32), depths, out=logits_CK[:, piece])
-        return logits_CK
+    def restore(self, steps: npt.NDArray[np.integer], cells: npt.NDArray[np.integer]) -> Float32:
+        """The logits of what `quantize` gave, of the shape of the cells.
 
-
-def _pieces(num_records: int) -> Iterator[slice]:
-    for start in range(0, num_records, _PIECE):
-        yield slice(start, min(start + _PIECE, num_records))
+        Args:
+            steps: Of a shape that fits the cells'.
+            cells: Of the depths; fastest as `np.intp`.
+        """
+        greatest = steps * self.step
+        if self.spread is None:
+            found: Float32 = (greatest - cells * self.step).astype(np.float32)
+            return found
+        depths = _centres(cells, self.step, self.spread)
+        return np.subtract(greatest.astype(np.float32), depths, out=depths)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,30 +117,36 @@ def _borders(step: float, spread: float) -> _Borders:
     return _Borders(table.astype(np.float32), centres.astype(np.float32), width)
 
 
-def _find_cells(depths_CK: Float32, step: float, spread: float, *, out: Integers) -> None:
+def _find_cells(depths_CK: Float32, step: float, spread: float) -> Places:
     borders = _borders(step, spread)
-    reached = np.minimum(depths_CK, borders.ends[-1])
-    np.multiply(reached, np.float32(-1 / spread), out=reached)
-    np.exp(reached, out=reached)
-    np.subtract(1, reached, out=reached)
-    np.multiply(reached, np.float32(spread / step), out=reached)
-    cells = np.rint(reached, out=reached).astype(np.int32)
-    np.minimum(cells, borders.last, out=cells)
-    # The guess is off by at most one cell; the exact borders decide.
-    cells += depths_CK > borders.ends.take(cells)
-    cells -= (depths_CK <= borders.ends.take(cells - 1, mode="clip")) & (cells > 0)
-    far = cells > borders.last
-    if far.any():
+    if spread / step > _MOST_GUESSED:
+        cells_CK = np.searchsorted(borders.ends, depths_CK)
+    else:
+        cells_CK = _guess_cells(depths_CK, borders, spread / step, spread)
+        # The guess is right or one too low; the exact borders decide.
+        cells_CK += depths_CK > borders.ends.take(cells_CK, mode="clip")
+    if cells_CK.max(initial=0) > borders.last:
+        far = cells_CK > borders.last
         over = (depths_CK[far].astype(np.float64) - borders.ends[-1]) / borders.width
-        cells[far] = borders.last + np.maximum(np.ceil(over), 1.0)
-    out[:] = cells
+        cells_CK[far] = borders.last + np.maximum(np.ceil(over), 1.0)
+    return cells_CK
 
 
-def _centres(cells_CK: Integers, step: float, spread: float) -> Float32:
+def _guess_cells(depths_CK: Float32, borders: _Borders, cells_of_e: float, spread: float) -> Places:
+    guess_CK = np.minimum(depths_CK, borders.ends[-1])
+    guess_CK *= np.float32(-1 / spread)
+    np.exp(guess_CK, out=guess_CK)
+    guess_CK *= np.float32(-cells_of_e)
+    guess_CK += np.float32(cells_of_e + 0.5 - _LOWER)
+    cells_CK: Places = guess_CK.astype(np.intp)
+    return cells_CK
+
+
+def _centres(cells: npt.NDArray[np.integer], step: float, spread: float) -> Float32:
     borders = _borders(step, spread)
-    depths_CK = borders.centres.take(cells_CK, mode="clip")
-    far = cells_CK > borders.last
-    if far.any():
-        beyond = cells_CK[far] - borders.last - 0.5
-        depths_CK[far] = borders.ends[-1] + beyond * borders.width
-    return depths_CK
+    depths = borders.centres.take(cells, mode="clip")
+    if cells.max(initial=0) > borders.last:
+        far = cells > borders.last
+        beyond = cells[far] - borders.last - 0.5
+        depths[far] = borders.ends[-1] + beyond * borders.width
+    return depths

@@ -14,25 +14,26 @@ import numpy.typing as npt
 
 from kdrec.errors import InvalidInputError
 from kdrec.store.compact.companding import WIDEST, Grid
-from kdrec.store.compact.divergence import mean_divergence
+from kdrec.store.compact.divergence import PRECISION, expected_divergence, mean_divergence
 
 SPREADS = (8.0, 11.0, 16.0, 23.0, 32.0, 64.0)
 BALANCED = 16.0
 """Twice the hottest temperature: squared errors grow as fast as probabilities at 8 fall, and faster
 than at any other, so that no temperature pays for the rest. Another spread must save
-`_WORTHWHILE` bits a logit: the estimate is rough, and some hundred records of a few dozen samples,
-all that the proof may be, favour a wrong one by up to that."""
+`_WORTHWHILE` bits a logit on at least `_TELLING` records: a few records bear most of the divergence
+at low temperatures, and without them a smaller spread looks better than it is."""
+_TELLING = 128
 MOST_STEP = 0.5
 COARSER = 1.25
 """By how much a chunk's step may exceed the base step."""
 _GRADES, _LEAST_GRADE = 256, 8  # steps of a chunk are so many 256ths of the base step
-_PRECISION = 1e-6  # of the measured divergence, see divergence.py
+FINER = _LEAST_GRADE / _GRADES
+"""What part of the base step a chunk's step is at least."""
 _FIRST_STEP, _LEAST_STEP = 0.1, 2.0**-10
 _STEPS_TRIED = 4
 _WORTHWHILE = 0.2
-_SAMPLED = 1024
 _MOST_TRIES = 12
-_AIM, _CLOSE = 0.995, 0.98
+_AIM, _CLOSE = 0.985, 0.96
 
 Logits = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int32]
@@ -73,7 +74,7 @@ def fit_grid(logits_CK: Logits, fidelity: Dial) -> Grid:
     assert fidelity.max_kl is not None
     depths_CK = logits_CK.max(axis=0) - logits_CK.astype(np.float64)
     best, fewest = Grid(MOST_STEP, SPREADS[-1]), np.inf
-    for spread in SPREADS:
+    for spread in SPREADS if logits_CK.shape[1] >= _TELLING else (BALANCED,):
         step = _coarsest(logits_CK, fidelity.max_kl, spread)
         widened = np.minimum(depths_CK / spread, np.log(WIDEST)).mean()
         bits = -np.log2(step) - widened / np.log(2) + _WORTHWHILE * (spread != BALANCED)
@@ -112,23 +113,24 @@ class Quantized:
 def quantize_chunk(logits_CK: Logits, base: Grid, max_kl: float | None) -> Quantized:
     """The records of a chunk on the coarsest grid near the base that keeps the mean divergence."""
     if max_kl is None or base.spread is None:
-        return Quantized(base, *base.quantize(logits_CK))
+        return _measured(logits_CK, base)
     most = int(COARSER * _GRADES)
-    sampled = logits_CK[:, :: max(1, logits_CK.shape[1] // _SAMPLED)]
-    grade = min(most, int(_GRADES * _ratio(max_kl, _divergence(sampled, base))))
+    allowed = max_kl - PRECISION
+    about = base.step**2 * expected_divergence(logits_CK, base.spread, WIDEST)
+    grade = min(most, int(_GRADES * _ratio(allowed, about)))
     kept: Quantized | None = None
     for _ in range(_MOST_TRIES):
         tried = _measured(
             logits_CK, Grid(base.step * max(_LEAST_GRADE, grade) / _GRADES, base.spread)
         )
-        within = tried.divergence <= max_kl - _PRECISION / 2
-        if within and (kept or tried.divergence > _CLOSE * max_kl or grade >= most):
+        within = tried.divergence <= allowed
+        if within and (kept or tried.divergence > _CLOSE * allowed or grade >= most):
             return tried
         if kept and not within:
             return kept
         kept = tried if within else None
         most = most if within else grade - 1
-        grade = min(most, int(grade * _ratio(max_kl, tried.divergence)))
+        grade = min(most, int(grade * _ratio(allowed, tried.divergence)))
     raise InvalidInputError(
         f"logits cannot be kept at a mean divergence of {max_kl:g}: it is {tried.divergence:g} at "
         "the finest step; use the encoding exact"

@@ -1,20 +1,21 @@
 """Prediction of integers from integers: without loss, and the same on every machine.
 
-A record is a column of integers, its depths and its maximum. What is predicted is the difference
-from the mean of the same sample's earlier views in the chunk (from the column's centre in the first
-view). Class after class, that difference is predicted from the innovations, what prediction did not
-explain, of the classes before: innovations are small and hardly correlated, so coefficients of few
-bits do.
+A record is a column of integers: the cells of its classes, then the steps of its maximum. What is
+expected of a record is the mean of the same sample's earlier views in the chunk; in the first view,
+the mean of the records with the same top class. Class after class, what is missing from that is
+predicted from the residuals of the classes before. All residuals are known before anything is
+decoded, so that the way back is one matrix product.
 
-Everything is an integer held in floating point, below 2**24 in single or 2**53 in double precision:
-sums are exact in any order, by any BLAS and on any number of threads. Coefficients are fitted by
-elimination in elementwise arithmetic on exact sums, so that a chunk's bytes follow from its values.
+Everything is an integer, or a 64th of one, held in floating point: sums are exact in any order, by
+any BLAS and on any number of threads. Coefficients are fitted by elimination in elementwise
+arithmetic on exact sums, so that a chunk's bytes follow from its values.
 
-Shape letters: G views of a chunk, S samples, K columns of a record, B columns of a column block.
+Shape letters: G views of a chunk, S samples, K columns of a record, B columns of a column block, R
+classes with a mean of their own, C classes.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -23,17 +24,33 @@ import numpy.typing as npt
 LATER = 1
 """Kind of the views that are predicted from the mean of those before; the first is of kind 0."""
 MEAN_SCALE = 4
-INNOVATION_SCALE = 8
 COEFFICIENT_SCALE = 64
 COLUMN_BLOCK = 64
 """Columns are predicted from those of the same block only: coefficients grow with its square."""
+_STRIP = 8  # columns between which residuals are multiplied one by one, not as a matrix
 _GREATEST_COEFFICIENT = 2**15 - 1
 _PIECE = 2048  # samples of a piece that stays in the processor's cache
 _MOST_FITTED = 4096
-_RIDGE = 10.0 * INNOVATION_SCALE**2
+_RIDGE = 10.0 * MEAN_SCALE**2
+_LEAST_OF_CLASS = 24  # records of a top class before its mean is worth its bytes
+_EXACT = 2**24
+_OFTEN_DIVISIBLE = 2**22  # up to here a quotient rounds alike in either precision
 
 Integers = npt.NDArray[np.int32]
 Coefficients = npt.NDArray[np.int16]
+
+
+@dataclass(frozen=True, slots=True)
+class ClassMeans:
+    """By how much records of some top classes differ in the first view.
+
+    Attributes:
+        classes_R: Their top classes, ascending.
+        offsets_RK: To be added to the centres.
+    """
+
+    classes_R: Integers
+    offsets_RK: Integers
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,21 +58,28 @@ class Prediction:
     """What a chunk's integers are predicted by.
 
     Attributes:
-        centres_K: Subtracted from every column.
+        centres_K: What is expected in the first view.
+        means: What is expected beyond that.
         coefficients: For each kind of view (2, K, `COLUMN_BLOCK`), strictly lower triangular
             within each column block, in units of 1 / `COEFFICIENT_SCALE`.
         single: Whether single precision holds every sum exactly.
     """
 
     centres_K: Integers
+    means: ClassMeans
     coefficients: Coefficients
     single: bool = False
+
+    def weights(self, kind: int, dtype: Any) -> Any:
+        """The coefficients of a kind of view as numbers, (K, `COLUMN_BLOCK`)."""
+        return self.coefficients[kind].astype(dtype) * dtype(1 / COEFFICIENT_SCALE)
 
 
 def no_prediction(num_columns: int) -> Prediction:
     """Of every column by its mean over earlier views alone."""
     return Prediction(
         np.zeros(num_columns, dtype=np.int32),
+        ClassMeans(np.zeros(0, dtype=np.int32), np.zeros((0, num_columns), dtype=np.int32)),
         np.zeros((2, num_columns, min(num_columns, COLUMN_BLOCK)), dtype=np.int16),
     )
 
@@ -66,41 +90,141 @@ def column_blocks(num_columns: int) -> Iterator[slice]:
         yield slice(start, min(start + COLUMN_BLOCK, num_columns))
 
 
-def fit_prediction(values_GKS: Integers) -> Prediction:
-    """The prediction that suits these integers."""
-    centres_K = np.rint(values_GKS.mean(axis=(0, 2))).astype(np.int32)
-    num_columns = len(centres_K)
-    coefficients = np.zeros((2, num_columns, min(num_columns, COLUMN_BLOCK)), dtype=np.int16)
-    for kind, differences_KR in enumerate(_differences(values_GKS, centres_K)):
-        for block in column_blocks(num_columns):
-            fitted = _fit_block(differences_KR[block])
-            coefficients[kind, block, : fitted.shape[1]] = fitted
-    return Prediction(centres_K, coefficients)
+def residuals(
+    values_GKS: Integers, tops_GS: Integers, prediction: Prediction
+) -> tuple[Integers, Prediction]:
+    """What the prediction leaves, and the prediction with the precision that decoding needs.
 
-
-def residuals(values_GKS: Integers, prediction: Prediction) -> tuple[Integers, Prediction]:
-    """What the prediction leaves, and the prediction with the precision that decoding needs."""
+    Args:
+        values_GKS: Cells, 0 in the top class, then steps.
+        tops_GS: The top class of each record, whose residual is 0 and need not be kept.
+        prediction: To be used.
+    """
     found = np.empty_like(values_GKS)
     reach = int(np.abs(prediction.coefficients.astype(np.int64)).sum(axis=2).max(initial=0))
-    # Single precision was exact if what it computed stayed this small; else it is done again.
-    greatest = _code(values_GKS, found, _Piece(prediction, np.float32))
-    single = greatest * max(reach, 2 * COEFFICIENT_SCALE) < 2**24
-    if not single:
-        _code(values_GKS, found, _Piece(prediction, np.float64))
-    return found, replace(prediction, single=single)
+    table = _first_table(prediction, np.float64)
+    greatest = max(_greatest(values_GKS), _greatest(table)) + 1
+    held = 2 * COEFFICIENT_SCALE * greatest
+    if MEAN_SCALE * len(values_GKS) * greatest < _OFTEN_DIVISIBLE and held < _EXACT:
+        # If all residuals come out this small, then every sum on the way was exact.
+        _code(values_GKS, tops_GS, replace(prediction, single=True), found)
+        if held + (reach + COEFFICIENT_SCALE) * _greatest(found) < _EXACT:
+            return found, replace(prediction, single=True)
+    _code(values_GKS, tops_GS, prediction, found)
+    return found, prediction
 
 
-def _code(values_GKS: Integers, residuals_GKS: Integers, coder: "_Piece") -> float:
-    return max(coder.code(values_GKS, residuals_GKS, p) for p in _pieces(values_GKS.shape[2]))
-
-
-def restore(residuals_GKS: Integers, prediction: Prediction) -> Integers:
-    """The integers that left these residuals."""
-    values = np.empty_like(residuals_GKS)
-    dtype = np.float32 if prediction.single else np.float64
+def restore(
+    residuals_GKS: npt.NDArray[np.signedinteger], tops_GS: Integers, prediction: Prediction
+) -> Iterator[tuple[int, slice, Any]]:
+    """View, samples and values, (S, K) as whole floats, of piece after piece."""
+    dtype = _precision(prediction)
+    matrices = [list(_matrices(prediction, kind, dtype)) for kind in (0, LATER)]
     for piece in _pieces(residuals_GKS.shape[2]):
-        _Piece(prediction, dtype).decode(residuals_GKS, values, piece)
-    return values
+        expected = _Expected(prediction, dtype)
+        for view, tops_S in enumerate(tops_GS[:, piece]):
+            residuals_KS = residuals_GKS[view, :, piece].astype(dtype)
+            values_SK = np.empty(residuals_KS.shape[::-1], dtype=dtype)
+            for block, matrix_BB in matrices[min(view, LATER)]:
+                np.matmul(residuals_KS[block].T, matrix_BB.T, out=values_SK[:, block])
+            values_SK += expected.of(tops_S)
+            values_SK += dtype(0.5)
+            np.floor(values_SK, out=values_SK)
+            values_SK[np.arange(len(tops_S)), tops_S] = 0
+            expected.note(values_SK)
+            yield view, piece, values_SK
+
+
+def _matrices(prediction: Prediction, kind: int, dtype: Any) -> Iterator[tuple[slice, Any]]:
+    """By column block, what makes values of residuals."""
+    weights = prediction.weights(kind, dtype)
+    for block in column_blocks(len(weights)):
+        width = block.stop - block.start
+        yield block, weights[block, :width] + np.eye(width, dtype=dtype)
+
+
+def _code(
+    values_GKS: Integers, tops_GS: Integers, prediction: Prediction, out_GKS: Integers
+) -> None:
+    dtype = _precision(prediction)
+    weights = [prediction.weights(kind, dtype) for kind in (0, LATER)]
+    columns = np.arange(values_GKS.shape[1])[:, None]
+    for piece in _pieces(values_GKS.shape[2]):
+        expected = _Expected(prediction, dtype)
+        for view, tops_S in enumerate(tops_GS[:, piece]):
+            values_KS = values_GKS[view, :, piece].astype(dtype)
+            missing_KS = values_KS - expected.of(tops_S, columns_first=True)
+            expected.note(values_KS)
+            kept_KS = (columns != tops_S).astype(dtype)
+            out_GKS[view, :, piece] = _unexplained(missing_KS, weights[min(view, LATER)], kept_KS)
+
+
+def _unexplained(missing_KS: Any, weights_KB: Any, kept_KS: Any) -> Any:
+    """The residuals, column after column; overwrites what is missing."""
+    missing_KS -= 0.5
+    found_KS = np.empty_like(missing_KS)
+    for block in column_blocks(len(missing_KS)):
+        for first in range(block.start, block.stop, _STRIP):
+            strip = slice(first, min(first + _STRIP, block.stop))
+            if first > block.start:
+                known = weights_KB[strip, : first - block.start]
+                missing_KS[strip] -= known @ found_KS[block.start : first]
+            for column in range(strip.start, strip.stop):
+                if column > first:
+                    weights = weights_KB[column, first - block.start : column - block.start]
+                    missing_KS[column] -= weights @ found_KS[first:column]
+                np.ceil(missing_KS[column], out=found_KS[column])
+                found_KS[column] *= kept_KS[column]
+    return found_KS
+
+
+@dataclass(slots=True)
+class _Expected:
+    """What is expected of the records of a piece, view after view."""
+
+    prediction: Prediction
+    dtype: Any
+    _views: int = 0
+    _total: Any = field(default=None)
+
+    def of(self, tops_S: Integers, *, columns_first: bool = False) -> Any:
+        """For the next view, (S, K) or (K, S)."""
+        if self._views == 0:
+            table = _first_table(self.prediction, self.dtype)
+            expected_SK = table.take(self._rows(len(table)).take(tops_S), axis=0)
+            return expected_SK.T if columns_first else expected_SK
+        # A division, not a product: its ties are exact, in either precision.
+        mean = np.divide(self._total, self.dtype(self._views / MEAN_SCALE))
+        np.rint(mean, out=mean)
+        mean *= self.dtype(1 / MEAN_SCALE)
+        return mean
+
+    def note(self, values: Any) -> None:
+        """The next view's values are known."""
+        self._views += 1
+        if self._total is None:
+            self._total = values.copy()
+        else:
+            self._total += values
+
+    def _rows(self, num_rows: int) -> npt.NDArray[np.intp]:
+        rows_C = np.zeros(max(1, len(self.prediction.centres_K) - 1), dtype=np.intp)
+        rows_C[self.prediction.means.classes_R] = np.arange(1, num_rows)
+        return rows_C
+
+
+def _first_table(prediction: Prediction, dtype: Any) -> Any:
+    """What is expected in the first view: of any record, then of those of some top classes."""
+    own = prediction.centres_K + prediction.means.offsets_RK
+    return np.concatenate([prediction.centres_K[None], own]).astype(dtype)
+
+
+def _precision(prediction: Prediction) -> Any:
+    return np.float32 if prediction.single else np.float64
+
+
+def _greatest(values: npt.NDArray[Any]) -> int:
+    return int(max(values.max(initial=0), -values.min(initial=0)))
 
 
 def _pieces(num_samples: int) -> Iterator[slice]:
@@ -108,98 +232,58 @@ def _pieces(num_samples: int) -> Iterator[slice]:
         yield slice(start, min(start + _PIECE, num_samples))
 
 
-class _Piece:
-    """Some samples of a chunk, view after view, column after column."""
-
-    def __init__(self, prediction: Prediction, dtype: Any) -> None:
-        self._dtype = dtype
-        self._centres_K1 = prediction.centres_K[:, None].astype(dtype)
-        self._weights = prediction.coefficients.astype(dtype) * dtype(1 / COEFFICIENT_SCALE)
-
-    def code(self, values_GKS: Integers, residuals_GKS: Integers, piece: slice) -> float:
-        """Fill the residuals; the greatest number met, in units of an innovation."""
-        total: Any = None
-        greatest = 0.0
-        for view in range(len(values_GKS)):
-            values_KS = values_GKS[view, :, piece].astype(self._dtype) - self._centres_K1
-            scaled_KS = values_KS * INNOVATION_SCALE
-            innovations_KS = np.empty_like(values_KS)
-            for column, foreseen_S in self._foreseen(view, total, innovations_KS):
-                np.subtract(scaled_KS[column], foreseen_S, out=innovations_KS[column])
-                guess_S = np.rint(foreseen_S * (1 / INNOVATION_SCALE))
-                residuals_GKS[view, column, piece] = values_KS[column] - guess_S
-            total = values_KS if total is None else total + values_KS
-            met = (innovations_KS, scaled_KS, total * INNOVATION_SCALE)
-            greatest = max(greatest, *(float(np.abs(numbers).max()) for numbers in met))
-        return greatest
-
-    def decode(self, residuals_GKS: Integers, values_GKS: Integers, piece: slice) -> None:
-        """Fill the values."""
-        total: Any = None
-        for view in range(len(residuals_GKS)):
-            values_KS = residuals_GKS[view, :, piece].astype(self._dtype)
-            innovations_KS = np.empty_like(values_KS)
-            guess_S = np.empty_like(values_KS[0])
-            for column, foreseen_S in self._foreseen(view, total, innovations_KS):
-                np.multiply(foreseen_S, 1 / INNOVATION_SCALE, out=guess_S)
-                values_KS[column] += np.rint(guess_S, out=guess_S)
-                np.multiply(values_KS[column], INNOVATION_SCALE, out=innovations_KS[column])
-                innovations_KS[column] -= foreseen_S
-            total = values_KS if total is None else total + values_KS
-            values_GKS[view, :, piece] = values_KS + self._centres_K1
-
-    def _foreseen(self, view: int, total_KS: Any, innovations_KS: Any) -> Iterator[tuple[int, Any]]:
-        """Column after column what it should be, in units of an innovation.
-
-        Args:
-            view: Number in the chunk.
-            total_KS: Sum of the earlier views, None in the first.
-            innovations_KS: To be filled up to a column before the next is asked for.
-        """
-        weights = self._weights[min(view, LATER)]
-        foreseen_S = np.empty_like(innovations_KS[0])
-        expected_KS = self._expected(view, total_KS, innovations_KS.shape)
-        for block in column_blocks(len(innovations_KS)):
-            for column in range(block.start, block.stop):
-                before = innovations_KS[block.start : column]
-                np.matmul(weights[column, : len(before)], before, out=foreseen_S)
-                np.rint(foreseen_S, out=foreseen_S)
-                foreseen_S += expected_KS[column]
-                yield column, foreseen_S
-
-    def _expected(self, view: int, total_KS: Any, shape: tuple[int, ...]) -> Any:
-        """The mean of the earlier views, in units of an innovation."""
-        if view == 0:
-            return np.zeros(shape, dtype=self._dtype)
-        # In double precision always: a third of something rounds otherwise in single.
-        mean_KS = np.rint(total_KS.astype(np.float64) * (MEAN_SCALE / view))
-        return mean_KS.astype(self._dtype) * self._dtype(INNOVATION_SCALE / MEAN_SCALE)
+def fit_prediction(values_GKS: Integers, tops_GS: Integers) -> Prediction:
+    """The prediction that suits these integers."""
+    num_columns = values_GKS.shape[1]
+    centres_K = np.rint(values_GKS.mean(axis=(0, 2))).astype(np.int32)
+    means = _fit_means(values_GKS[0], tops_GS[0], centres_K)
+    fitted = replace(no_prediction(num_columns), centres_K=centres_K, means=means)
+    for kind, differences_KN in enumerate(_differences(values_GKS, tops_GS, fitted)):
+        for block in column_blocks(num_columns):
+            found = _fit_block(differences_KN[block])
+            fitted.coefficients[kind, block, : found.shape[1]] = found
+    return fitted
 
 
-def _differences(values_GKS: Integers, centres_K: Integers) -> Iterator[npt.NDArray[np.float64]]:
-    """From the centre in the first view, from the mean before in later ones; (K, records) each.
+def _fit_means(values_KS: Integers, tops_S: Integers, centres_K: Integers) -> ClassMeans:
+    """Means of the top classes that are frequent enough, each in as few bits as it deserves."""
+    classes, counts = np.unique(tops_S, return_counts=True)
+    frequent = counts >= _LEAST_OF_CLASS
+    classes_R, counts_R = classes[frequent].astype(np.int32), counts[frequent]
+    of_class_RS = (classes_R[:, None] == tops_S).astype(np.float64)
+    away_KS = (values_KS - centres_K[:, None]).astype(np.float64)
+    offsets_RK = (of_class_RS @ away_KS.T) / counts_R[:, None]
+    spread = np.abs(away_KS).mean()
+    grain_R1 = 2.0 ** np.rint(np.log2(np.maximum(1.0, spread / np.sqrt(counts_R))))[:, None]
+    return ClassMeans(classes_R, (np.rint(offsets_RK / grain_R1) * grain_R1).astype(np.int32))
 
-    Of a fair share of the samples: enough to fit to.
+
+def _differences(
+    values_GKS: Integers, tops_GS: Integers, fitted: Prediction
+) -> Iterator[npt.NDArray[np.float64]]:
+    """From what is expected, in the first view and in later ones; (K, records) each.
+
+    Of a fair share of the samples: enough to fit to. In units of 1 / `MEAN_SCALE`: whole numbers.
     """
     num_views, num_columns, num_samples = values_GKS.shape
-    shared = values_GKS[:, :, :: max(1, num_samples // _MOST_FITTED)]
-    values = (shared - centres_K[:, None]).astype(np.float64)
-    yield values[0] * INNOVATION_SCALE
-    if num_views > 1:
-        later = values[:, :, :: max(1, num_views * values.shape[2] // _MOST_FITTED)]
-        earlier = np.cumsum(later, axis=0)[:-1]
-        counts = np.arange(1, num_views).reshape(-1, 1, 1)
-        expected = np.rint(earlier * (MEAN_SCALE / counts)) * (INNOVATION_SCALE / MEAN_SCALE)
-        differences = later[1:] * INNOVATION_SCALE - expected
-        yield differences.transpose(1, 0, 2).reshape(num_columns, -1)
+    columns = np.arange(num_columns)[:, None]
+    for kind, views in ((0, 1), (LATER, num_views))[:num_views]:
+        share = slice(None, None, -(-views * num_samples // _MOST_FITTED))
+        expected, found = _Expected(fitted, np.float64), []
+        pairs = zip(values_GKS[:views, :, share], tops_GS[:views, share], strict=True)
+        for values_KS, tops_S in pairs:
+            away_KS = values_KS - expected.of(tops_S, columns_first=True)
+            found.append(away_KS * ((columns != tops_S) * MEAN_SCALE))
+            expected.note(values_KS.astype(np.float64))
+        yield np.concatenate(found[kind:], axis=1)
 
 
-def _fit_block(differences_BR: npt.NDArray[np.float64]) -> Coefficients:
-    """Coefficients of the innovations before each column, strictly lower triangular.
+def _fit_block(differences_BN: npt.NDArray[np.float64]) -> Coefficients:
+    """Coefficients of the residuals before each column, strictly lower triangular.
 
     The unit lower triangular factor of the differences' second moments is just that.
     """
-    moments_BB = differences_BR @ differences_BR.T
+    moments_BB = differences_BN @ differences_BN.T
     moments_BB[np.diag_indices_from(moments_BB)] += _RIDGE
     factor = np.zeros_like(moments_BB)
     for column in range(len(moments_BB) - 1):

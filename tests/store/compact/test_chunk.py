@@ -4,6 +4,7 @@ Shape letters: G views, S samples, C classes.
 """
 
 import os
+import struct
 import subprocess
 import sys
 from hashlib import sha256
@@ -127,6 +128,8 @@ def test_a_chunk_that_says_to_be_larger_than_it_may_is_refused() -> None:
     data = CODEC.encode_chunk(teacher_logits(3, 20, 6))
     with pytest.raises(ValueError, match="holds"):
         CODEC.decode_chunk(data, (3, 19, 6))
+    with pytest.raises(ValueError, match="a chunk has step"):
+        CODEC.decode_chunk(data[:12] + struct.pack("<d", 1e-300) + data[20:], (3, 20, 6))
     with pytest.raises(ValueError, match="version 7"):
         CODEC.decode_chunk(b"\x07" + data[1:], (3, 20, 6))
 

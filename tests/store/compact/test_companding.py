@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from kdrec.store import EncodingPlan, beyond_bound, find_encoding
-from kdrec.store.compact import Grid
+from kdrec.store.compact import Dial, Grid, fit_grid
+from kdrec.store.compact.fitting import BALANCED
 
 Logits = npt.NDArray[np.float32]
 
@@ -41,6 +42,24 @@ def test_a_widening_grid_keeps_the_bound_that_is_stated(logits_CK: Logits, max_k
     grid = Grid(codec.step, codec.spread)
     decoded_CK = grid.restore(*grid.quantize(logits_CK))
     assert not beyond_bound(logits_CK.T, decoded_CK.T, (fitted.bound,)).any()
+
+
+@pytest.mark.parametrize(
+    ("step", "spread"),
+    [(0.5, 64.0), (0.25, 8.0), (0.22, 16.0), (0.01, 16.0), (2.0**-11, 8.0), (2.0**-12, 8.0)],
+)
+def test_the_fast_way_to_a_cell_finds_the_one_whose_border_is_next(
+    step: float, spread: float
+) -> None:
+    from kdrec.store.compact.companding import _borders
+
+    ends = _borders(step, spread).ends
+    near = np.nextafter(ends, np.float32(np.inf)), ends, np.nextafter(ends, np.float32(0))
+    drawn = np.random.default_rng(0).random(20_000, dtype=np.float32) * ends[-1]
+    depths = np.concatenate([*near, drawn, [np.float32(0)]])
+    depths = depths[depths <= ends[-1]]
+    cells_CK = Grid(step, spread).quantize(np.stack([np.zeros_like(depths), -depths]))[1]
+    np.testing.assert_array_equal(cells_CK[1], np.searchsorted(ends, depths))
 
 
 def test_cells_widen_with_depth_and_then_stop() -> None:
@@ -75,3 +94,12 @@ def test_a_border_decides_where_the_guess_is_rounded() -> None:
             depths = np.nextafter(depths, np.float32(np.inf * offset), dtype=np.float32)
         cells = grid.quantize(np.stack([np.zeros_like(depths), -depths]))[1][1]
         np.testing.assert_array_equal(cells, np.arange(len(ends)) + expected)
+
+
+def test_a_few_records_never_choose_a_spread_and_many_do_where_it_pays() -> None:
+    normal_CK = np.random.default_rng(0).normal(size=(40, 400)).astype(np.float32)
+    flat_CK, steep_CK = 3 * normal_CK, 40 * normal_CK
+    for logits_CK in (flat_CK, steep_CK):
+        assert fit_grid(logits_CK[:, :127], Dial(max_kl=2.5e-4)).spread == BALANCED
+    assert fit_grid(flat_CK, Dial(max_kl=2.5e-4)).spread == 8
+    assert fit_grid(steep_CK, Dial(max_kl=2.5e-4)).spread == 23

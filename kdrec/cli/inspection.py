@@ -11,8 +11,9 @@ from kdrec.cli.terminal import describe_score, percent, show_json, show_rows, si
 from kdrec.client import ProofFidelity, Recording, is_address, open_recording
 from kdrec.errors import IntegrityError
 
-_SOME_RECORDS = 2**19
-"""Records that may have to be decoded for a look: about half a second."""
+_SOME_RECORDS = 2**18
+"""Records that may have to be decoded for a look: some tenths of a second, half of the time of one
+at a million samples x 100 views."""
 
 
 def inspect(

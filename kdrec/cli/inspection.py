@@ -11,9 +11,8 @@ from kdrec.cli.terminal import describe_score, percent, show_json, show_rows, si
 from kdrec.client import ProofFidelity, Recording, is_address, open_recording
 from kdrec.errors import IntegrityError
 
-_SOME_RECORDS = 2**18
-"""Records that may have to be decoded for a look: some tenths of a second, half of the time of one
-at a million samples x 100 views."""
+_SOME_RECORDS = 2**17
+"""Records that may have to be decoded for a look: some tenths of a second."""
 
 
 def inspect(

@@ -49,6 +49,11 @@ class DrawnLogits:
         self._real_VSC = real_VSC
         self._seed = seed
 
+    @property
+    def classes(self) -> int:
+        """C."""
+        return int(self._real_VSC.shape[2])
+
     def block(self, *number: int, views: int, samples: int) -> Logits:
         """The logits of a block, (G, S, C)."""
         draw = np.random.Generator(np.random.PCG64([self._seed, *number]))

@@ -53,17 +53,18 @@ def s3_server() -> Iterator[S3Server]:
             env=kept,
         )
         try:
-            yield S3Server(_address(process, log))
+            yield S3Server(address_in_log(process, log, "Running on"))
         finally:
             process.terminate()
             process.wait(timeout=30)
 
 
-def _address(process: subprocess.Popen[bytes], log: IO[str]) -> str:
+def address_in_log(process: subprocess.Popen[bytes], log: IO[str], words: str) -> str:
+    """The address that a server prints after these words, once it listens."""
     while process.poll() is None:
         log.seek(0)
-        found = re.search(r"Running on (http://[0-9.]+:[0-9]+)", log.read())
+        found = re.search(rf"{words} (http://[0-9.]+:[0-9]+)", log.read())
         if found:
             return found[1]
         time.sleep(0.05)
-    raise RuntimeError("the S3 server did not start")
+    raise RuntimeError("the server did not start")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.azure import AzureServer, azure_server
 from tests.buckets import S3Server, s3_server
 
 # How long an example takes is the machine's affair: no test asserts a time.
@@ -38,3 +39,20 @@ def bucket(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
     for name, value in s3.environment.items():
         monkeypatch.setenv(name, value)
     return s3.make_bucket(f"bucket-{uuid.uuid4().hex}")
+
+
+@pytest.fixture(scope="session")
+def azure() -> Iterator[AzureServer | None]:
+    """A server of Azure's blob protocol, in a process of its own; None where there is none."""
+    with azure_server() as server:
+        yield server
+
+
+@pytest.fixture
+def container(azure: AzureServer | None, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of an empty container, with the environment to use it."""
+    if azure is None:
+        pytest.skip("azurite-blob is not on the path: npm install azurite")
+    for name, value in azure.environment.items():
+        monkeypatch.setenv(name, value)
+    return azure.make_container(f"container-{uuid.uuid4().hex}")

@@ -1,11 +1,26 @@
 """A storage without a disk: the seam's calls over a dict, for tests that write many recordings."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from kdrec.errors import NotFoundError
+from kdrec.store import LockHolder
 
 
-class MemoryStorage:
+class OwnPlace:
+    """What makes a storage a place of one test alone: nobody else takes its lock."""
+
+    stale_after = 0.0
+
+    @contextmanager
+    def lock(self, *, while_waiting: Callable[[], None]) -> Iterator[LockHolder]:
+        yield LockHolder()
+
+    def remove_unfinished(self) -> list[str]:
+        return []
+
+
+class MemoryStorage(OwnPlace):
     """Files by key, in memory."""
 
     def __init__(self, files: dict[str, bytes] | None = None) -> None:

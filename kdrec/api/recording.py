@@ -70,7 +70,6 @@ class ServedRecording:
         self._folder = folder
         self._signatures = _signatures(folder)  # before reading, so that no change is overlooked
         self._reader = RecordingReader(folder, where=folder.name, memory=_RECORDS_MEMORY)
-        self._identity = self._reader.identity  # not asked for again: it digests the whole seal
         self._check_keys()
         self._entries: dict[str, _Entry] = {}
         self._ledger: tuple[dict[Block, Signature], Document] | None = None
@@ -97,7 +96,7 @@ class ServedRecording:
     @property
     def identity(self) -> str | None:
         """Digest of the seal, None while the recording goes on."""
-        return self._identity
+        return self._reader.identity
 
     def is_current(self, folder: ServedFolder) -> bool:
         """Whether that folder still holds the header and the seal that were read here."""

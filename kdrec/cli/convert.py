@@ -20,7 +20,10 @@ from kdrec.store import ENCODINGS, plan_encoding
 
 def convert(
     recording: RecordingArgument,
-    out: Annotated[Path, typer.Argument(help="Folder of the new recording: NAME.zarr.")],
+    out: Annotated[
+        str,
+        typer.Argument(help="Folder of the new recording, NAME.zarr, or s3://BUCKET/NAME.zarr."),
+    ],
     views: Annotated[
         str | None, typer.Option(metavar="FIRST:END", help="Views to keep; all by default.")
     ] = None,
@@ -75,7 +78,7 @@ def convert(
     with progress_bar("converting", "blocks") as bar:
         for progress in run(source, out, request):
             bar.update(progress.done, progress.total)
-    _show(source, open_recording(out), as_json=as_json)
+    _show(source, open_recording(out, cache=cache), as_json=as_json)
 
 
 def _parse_samples(text: str) -> npt.NDArray[np.int64]:

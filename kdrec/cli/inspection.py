@@ -11,8 +11,8 @@ from kdrec.cli.terminal import describe_score, percent, show_json, show_rows, si
 from kdrec.client import ProofFidelity, Recording, is_address, open_recording
 from kdrec.errors import IntegrityError
 
-_SOME_RECORDS = 2**19
-"""Records that may have to be decoded for a look: about half a second."""
+_SOME_RECORDS = 2**17
+"""Records that may have to be decoded for a look: some tenths of a second."""
 
 
 def inspect(
@@ -48,10 +48,10 @@ def inspect(
             }
         )
         return
-    state = "sealed" if found.identity else "being recorded, or stopped"
     rows = {
         "recording": found.where,
-        "state": f"{state}; {committed} of {total} blocks ({percent(committed, total)})",
+        "state": f"{_describe_state(found.identity, committed, total)}; {committed} of {total} "
+        f"blocks ({percent(committed, total)})",
         "identity": found.identity or "none before it is sealed",
     }
     rows |= _describe_plan(found) | _describe_origin(found)
@@ -63,6 +63,14 @@ def inspect(
     show_rows(rows)
     if measured is not None:
         show_fidelity(measured, found)
+
+
+def _describe_state(identity: str | None, committed: int, total: int) -> str:
+    if identity:
+        return "sealed"
+    if committed < total:
+        return "being recorded, or stopped"
+    return "recorded, but not sealed: run the same kdrec record, or kdrec repair"
 
 
 def _measure(recording: Recording, wanted: bool | None) -> tuple[ProofFidelity | None, str]:
@@ -111,7 +119,7 @@ def _describe_origin(recording: Recording) -> dict[str, str]:
 def _describe_size(recording: Recording) -> dict[str, str]:
     reader = recording.reader
     header = sum(file.size for file in reader.header.files.values())
-    blocks = sum(f.size for b in reader.committed() for f in reader.entry(b).files.values())
+    blocks = sum(reader.shard_sizes().values())
     per_record = logit_bytes_per_record(recording)
     return {
         "size": f"{size(header + blocks)}, of which records {size(blocks)}",
@@ -124,9 +132,5 @@ def _describe_size(recording: Recording) -> dict[str, str]:
 def logit_bytes_per_record(recording: Recording) -> float | None:
     """Stored bytes of the logits, a record; None before the first block."""
     reader = recording.reader
-    blocks = reader.committed()
-    records = sum(len(block.views) * len(block.samples) for block in blocks)
-    if not records:
-        return None
-    stored = sum(reader.entry(b).files[b.shard_key("logits")].size for b in blocks)
-    return stored / records
+    records = sum(len(block.views) * len(block.samples) for block in reader.committed())
+    return reader.shard_sizes()["logits"] / records if records else None

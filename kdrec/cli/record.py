@@ -144,6 +144,11 @@ def record(
     started = time.monotonic()
     with progress_bar("recording", "records") as bar:
         result = run(request, load_teacher(teacher_options), samples, _Watcher(bar))
+    if result.new_records < result.records:
+        say(
+            "the blocks that were there were compared with the ledger by size alone; "
+            f"`kdrec verify --bytes {out}` reads every byte"
+        )
     _show(request, samples, result, time.monotonic() - started, as_json=as_json)
 
 

@@ -1,6 +1,5 @@
 """`kdrec repair`."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,19 +17,23 @@ from kdrec.cli.terminal import progress_bar, say, show_json, show_rows, size
 from kdrec.client import FileSource, RepairReport, open_copy, open_recording
 from kdrec.client import repair as run
 from kdrec.errors import EXIT_INTEGRITY, InvalidInputError, NotFoundError
-from kdrec.store import LocalStorage, find_manifest
+from kdrec.store import find_manifest, open_place
 
 
 def repair(
-    folder: Annotated[
-        Path, typer.Argument(metavar="RECORDING", help="Folder of the recording, whole or partial.")
+    recording: Annotated[
+        str,
+        typer.Argument(
+            metavar="RECORDING",
+            help="Folder of the recording, whole or partial, or s3://BUCKET/NAME.zarr.",
+        ),
     ],
     copy: Annotated[
         str | None,
         typer.Option(
             "--from",
             metavar="COPY",
-            help="Another copy: a folder, or http://HOST/v1/recordings/NAME.",
+            help="Another copy: a folder, http://HOST/v1/recordings/NAME, s3://BUCKET/NAME.zarr.",
         ),
     ] = None,
     teacher: RecordedTeacher = None,
@@ -66,38 +69,38 @@ def repair(
         raise InvalidInputError("say where from: --from COPY or --teacher NAME, one of them")
     if teacher is not None:
         named = NamedTeacher(teacher, teacher_arg, weights, weights_key, device)
-        source: FileSource = _recomputed(folder, named, data, data_arg, split)
+        source: FileSource = _recomputed(recording, named, data, data_arg, split)
     else:
         source = open_copy(copy or "", token=token)
     with progress_bar("repairing", "blocks") as bar:
-        for report in run(folder, source, only_damaged=only_damaged):
+        for report in run(recording, source, only_damaged=only_damaged):
             bar.update(report.blocks, report.total, f"{len(report.repaired)} files put back")
-    _show(folder, report, as_json=as_json)
+    _show(recording, report, as_json=as_json)
     if report.broken:
         raise typer.Exit(EXIT_INTEGRITY)
 
 
 def _recomputed(
-    folder: Path, named: NamedTeacher, data: str | None, data_arg: list[str], split: str | None
+    where: str, named: NamedTeacher, data: str | None, data_arg: list[str], split: str | None
 ) -> FileSource:
     from kdrec.recorder import RecomputedFiles
 
-    storage = LocalStorage(folder)
-    manifest = find_manifest(storage, where=str(folder))
+    storage = open_place(where)
+    manifest = find_manifest(storage, where=where)
     if manifest is None:
-        raise NotFoundError(f"no recording at {folder}, or it has lost its zarr.json: give --from")
+        raise NotFoundError(f"no recording at {where}, or it has lost its zarr.json: give --from")
     if data is None:
-        samples = open_recording(folder).samples()
+        samples = open_recording(where).samples()
     else:
         samples = load_like(manifest.plan.data, data, data_arg, split)
-    return RecomputedFiles(storage, named.load(manifest.plan), samples, where=str(folder))
+    return RecomputedFiles(storage, named.load(manifest.plan), samples, where=where)
 
 
-def _show(folder: Path, report: RepairReport, *, as_json: bool) -> None:
+def _show(where: str, report: RepairReport, *, as_json: bool) -> None:
     if as_json:
         show_json(
             {
-                "recording": str(folder),
+                "recording": where,
                 "checked": report.checked,
                 "repaired": report.repaired,
                 "bytes": report.num_bytes,
@@ -114,7 +117,7 @@ def _show(folder: Path, report: RepairReport, *, as_json: bool) -> None:
         say(f"{block} is not here, and was left out")
     show_rows(
         {
-            "recording": str(folder),
+            "recording": where,
             "verdict": verdict,
             "checked": f"{report.checked} files",
             "put back": f"{len(report.repaired)} files, {size(report.num_bytes)}",

@@ -1,7 +1,6 @@
 """`kdrec verify`."""
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -27,10 +26,11 @@ from kdrec.errors import (
 from kdrec.samples import SampleSet
 from kdrec.store import (
     CONFIDENCE,
-    LocalStorage,
     RecordingReader,
     VerifyReport,
     count_draws,
+    is_object_address,
+    open_place,
     unnoticed_share,
     verify_bytes,
 )
@@ -52,7 +52,8 @@ def verify(
         str,
         typer.Argument(
             metavar="RECORDING",
-            help="A folder, whole or partial; without --bytes also an address.",
+            help="A folder, whole or partial, or a bucket's s3://, gs:// or az://; without --bytes"
+            " also http(s)://.",
         ),
     ],
     check_bytes: Annotated[
@@ -81,6 +82,8 @@ def verify(
 ) -> None:
     """Check a recording: pass (exit 0), damaged (4), incomplete (3), other data or teacher (5).
 
+    Incomplete is also what has all its blocks and no seal: it has no identity.
+
     --replay and --teacher look at the proof records, a seeded sample of the whole plan, and say how
     much of it could differ unnoticed. --teacher asks about the data of --replay, or about those
     that the recording keeps.
@@ -89,9 +92,12 @@ def verify(
         raise InvalidInputError(
             "say what to verify: --bytes, --replay DATA, --teacher NAME, or several of them"
         )
-    if check_bytes and is_address(recording):
-        raise InvalidInputError(f"{recording} is an address; fetch it first, then verify the copy")
-    findings = [_verify_bytes(Path(recording))] if check_bytes else []
+    if check_bytes and is_address(recording) and not is_object_address(recording):
+        raise InvalidInputError(
+            f"{recording} is behind a server, which may check its own; fetch it first, then verify "
+            "the copy"
+        )
+    findings = [_verify_bytes(recording)] if check_bytes else []
     if (replay or teacher) and not any(finding.code == EXIT_INTEGRITY for finding in findings):
         found = open_recording(recording, cache=cache, token=token)
         samples = None
@@ -124,15 +130,15 @@ def _show(recording: str, replay: str | None, findings: list[_Finding], *, as_js
     show_rows(rows)
 
 
-def _verify_bytes(folder: Path) -> _Finding:
-    storage = LocalStorage(folder)
-    reader = RecordingReader(storage, where=str(folder))
+def _verify_bytes(where: str) -> _Finding:
+    storage = open_place(where)
+    remedy = f"run `kdrec repair {where} --from COPY`, or with --teacher in the place of --from"
+    reader = RecordingReader(storage, where=where, remedy=remedy)
     with progress_bar("verifying") as bar:
         for done, report in enumerate(verify_bytes(reader, storage)):  # noqa: B007 - the last one
             bar.update(done, len(reader.grid) + 1)
-    _say_lines(report)
-    code = EXIT_INTEGRITY if report.damaged else EXIT_NOT_FOUND if report.absent else EXIT_DONE
-    verdict = "damaged" if report.damaged else "incomplete" if report.absent else "pass"
+    _say_lines(report, where)
+    verdict, code = _judge(report)
     rows = {
         "verdict": verdict,
         "checked": f"{report.files} files, {size(report.num_bytes)}, "
@@ -146,12 +152,21 @@ def _verify_bytes(folder: Path) -> _Finding:
         "proof_records": report.proof_checked,
         "damaged": report.damaged,
         "absent": [block.name for block in report.absent],
+        "sealed": report.sealed,
         "unlisted": report.unlisted,
     }
     return _Finding(rows, found, code)
 
 
-def _say_lines(report: VerifyReport) -> None:
+def _judge(report: VerifyReport) -> tuple[str, int]:
+    if report.damaged:
+        return "damaged", EXIT_INTEGRITY
+    if report.absent:
+        return "incomplete", EXIT_NOT_FOUND
+    return ("pass", EXIT_DONE) if report.sealed else ("not sealed", EXIT_NOT_FOUND)
+
+
+def _say_lines(report: VerifyReport, where: str) -> None:
     for line in report.damaged[:_SHOWN]:
         say(line)
     if len(report.damaged) > _SHOWN:
@@ -160,6 +175,12 @@ def _say_lines(report: VerifyReport) -> None:
         say(f"{block} is not here")
     for key in report.unlisted[:_SHOWN]:
         say(f"{key} is no part of the recording; nothing reads it")
+    if not (report.sealed or report.absent):
+        say(
+            f"all blocks of {where} are there and intact, but its seal.json is not: it has no "
+            "identity, and nothing proves that its ledger is the one that was sealed; run the same "
+            f"kdrec record again, or `kdrec repair {where} --from COPY`"
+        )
 
 
 def _verify_replay(recording: Recording, samples: SampleSet, tolerance: float) -> _Finding:

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from kdrec.augment import fingerprint
 from kdrec.client.recording import Recording
+from kdrec.client.refusal import WriterRefusal
 from kdrec.errors import ConflictError, IncompleteError, IntegrityError, InvalidInputError
 from kdrec.store import (
     Block,
@@ -24,18 +25,18 @@ from kdrec.store import (
     Bound,
     Correct,
     EncodingPlan,
-    LocalStorage,
     Manifest,
     Origin,
     Plan,
     ProofRecords,
+    RecordingPlace,
     RecordingReader,
     RecordingWriter,
     SampleContents,
     choose_proof,
     count_correct,
     default_block_samples,
-    recording_lock,
+    open_place,
 )
 
 Index = npt.NDArray[np.int64]
@@ -76,13 +77,21 @@ class ConvertProgress:
     total: int
 
 
-def convert(source: Recording, out: Path, request: ConvertRequest) -> Iterator[ConvertProgress]:
+def convert(
+    source: Recording,
+    out: str | Path,
+    request: ConvertRequest,
+    *,
+    place: RecordingPlace | None = None,
+) -> Iterator[ConvertProgress]:
     """Convert a recording; each block is read back and compared with its source before the next.
 
     Args:
         source: Sealed; of a partial copy, the records asked for must be here.
-        out: Folder of the new recording; the same call continues one that was stopped.
+        out: Folder of the new recording, or its address in an object store; the same call
+            continues one that was stopped.
         request: What to make of it.
+        place: What is at `out`; opened by default.
 
     Raises:
         InvalidInputError: It cannot be converted so; says why.
@@ -92,12 +101,9 @@ def convert(source: Recording, out: Path, request: ConvertRequest) -> Iterator[C
     """
     chosen = _choose(source, request)
     draft = _draft(source, request, chosen)
-
-    def refuse() -> None:
-        raise ConflictError(f"{out} is being written by another process; let it finish")
-
-    with recording_lock(out, while_waiting=refuse):
-        yield from _Conversion(source, out, chosen, draft).run()
+    place = open_place(out) if place is None else place
+    with place.lock(while_waiting=WriterRefusal(place, where=str(out))):
+        yield from _Conversion(source, place, chosen, draft, where=str(out)).run()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -264,9 +270,17 @@ def _read(source: Recording, block: Block, chosen: _Chosen) -> tuple[Values, Val
 class _Conversion:
     """One process at work on one conversion, holding its lock."""
 
-    def __init__(self, source: Recording, out: Path, chosen: _Chosen, draft: _Draft) -> None:
+    def __init__(
+        self,
+        source: Recording,
+        place: RecordingPlace,
+        chosen: _Chosen,
+        draft: _Draft,
+        *,
+        where: str,
+    ) -> None:
         self._source, self._chosen, self._draft = source, chosen, draft
-        self._storage, self._where = LocalStorage(out), str(out)
+        self._storage, self._where = place, where
         self._writer = RecordingWriter(self._storage, where=self._where)
 
     def run(self) -> Iterator[ConvertProgress]:

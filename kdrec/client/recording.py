@@ -6,6 +6,7 @@ Shape letters: B batch, N points, D channels, C teacher classes.
 import math
 import time
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,8 @@ from kdrec.store import (
     measure_fidelity,
     read_stored_proof,
 )
+
+_ENTRIES_AT_ONCE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +160,13 @@ class Recording:
         return [block for block in wanted if block not in committed]
 
     def correct(self) -> Correct:
-        """The teacher's score over the blocks that are here."""
+        """The teacher's score over the blocks that are here.
+
+        It stands in the ledger entry of each block: over a network many are fetched at once.
+        """
+        if self._ahead is not None:
+            with ThreadPoolExecutor(_ENTRIES_AT_ONCE) as pool:
+                list(pool.map(self._reader.entry, self._reader.committed()))
         return self._reader.correct()
 
     def read(

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from kdrec.client.addresses import is_address
-from kdrec.client.transport import HttpTransport, Transport
+from kdrec.client.addresses import is_address, reach
+from kdrec.client.refusal import WriterRefusal
+from kdrec.client.transport import Transport
 from kdrec.errors import (
     ConflictError,
     IncompleteError,
@@ -21,6 +22,7 @@ from kdrec.errors import (
     StorageError,
 )
 from kdrec.store import (
+    BLOCK_ARRAYS,
     HEADER_KEY,
     ROOT_KEY,
     SEAL_KEY,
@@ -28,11 +30,12 @@ from kdrec.store import (
     BlockGrid,
     FileDigest,
     LedgerEntry,
-    LocalStorage,
+    RecordingPlace,
     Seal,
     Storage,
+    is_object_address,
+    open_place,
     parse_group,
-    recording_lock,
 )
 
 _ABSENT = (NotFoundError, IncompleteError, IntegrityError)
@@ -73,8 +76,8 @@ class RepairReport:
     total: int = 0
 
 
-class _ServedFiles:
-    """The stored files behind `kdrec serve`, untouched."""
+class _FetchedFiles:
+    """The stored files behind `kdrec serve` or on a plain web host, untouched."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
@@ -87,47 +90,49 @@ def open_copy(uri: str | Path, *, token: str | None = None) -> FileSource:
     """The files of another copy.
 
     Args:
-        uri: Folder, or `http(s)://HOST/v1/recordings/NAME`.
+        uri: Folder; `http(s)://HOST/v1/recordings/NAME`, or the address of its files on any host;
+            `s3://BUCKET/NAME.zarr`, and gs:// or az:// alike.
         token: Bearer token; by default KDREC_TOKEN.
 
     Raises:
-        NotFoundError: There is no folder of this name.
+        NotFoundError: There is no folder of this name, or no recording at this address.
+        IntegrityError: The metadata of the recording on a plain web host are damaged.
     """
-    if is_address(str(uri)):
-        return _ServedFiles(HttpTransport(str(uri), token=token))
-    folder = Path(uri).expanduser()
-    if not folder.is_dir():
-        raise NotFoundError(f"no folder {folder}; give another copy of the recording")
-    return LocalStorage(folder)
+    if is_address(str(uri)) and not is_object_address(str(uri)):
+        return _FetchedFiles(reach(str(uri), token=token)[0])
+    place = open_place(uri)
+    if next(iter(place.keys()), None) is None:
+        raise NotFoundError(f"nothing at {uri}; give another copy of the recording")
+    return place
 
 
 def repair(
-    folder: Path, source: FileSource, *, only_damaged: bool = False
+    where: str | Path,
+    source: FileSource,
+    *,
+    only_damaged: bool = False,
+    place: RecordingPlace | None = None,
 ) -> Iterator[RepairReport]:
     """Repair a recording; yields the same report, further filled, after each block.
 
     Args:
-        folder: The recording, whole or partial, finished or not.
+        where: The recording, whole or partial, finished or not: a folder, or an address of an
+            object store.
         source: Where files may be had again.
         only_damaged: Leave blocks alone of which nothing is here, as in a copy of some views.
+        place: What is there; opened by default.
 
     Raises:
         NotFoundError: No recording is there, or nothing of it that says which one it was.
         ConflictError: Another process writes it, or the source is another recording.
         StorageError: The disk refuses, or the source cannot be reached; the same call continues.
     """
-
-    def refuse() -> None:
-        raise ConflictError(
-            f"{folder} is being written by another process; let it finish, then repair"
-        )
-
-    if not folder.is_dir():
-        raise NotFoundError(f"no recording at {folder}")
-    with recording_lock(folder, while_waiting=refuse):
-        storage = LocalStorage(folder)
-        storage.remove_unfinished()
-        yield from _Repair(storage, source, where=str(folder)).run(only_damaged=only_damaged)
+    place = open_place(where) if place is None else place
+    if next(iter(place.keys()), None) is None:
+        raise NotFoundError(f"no recording at {where}")
+    with place.lock(while_waiting=WriterRefusal(place, where=str(where))):
+        place.remove_unfinished()
+        yield from _Repair(place, source, where=str(where)).run(only_damaged=only_damaged)
 
 
 class _Repair:
@@ -279,7 +284,7 @@ class _Repair:
         return entry.recording == self._header.digest and entry.block == block.name
 
     def _has_anything_of(self, block: Block) -> bool:
-        keys = (block.ledger_key, block.shard_key("params"), block.shard_key("logits"))
+        keys = (block.ledger_key, *map(block.shard_key, BLOCK_ARRAYS))
         return any(self._own(key) is not None for key in keys)
 
     def _put_back_files(self, files: dict[str, FileDigest], part: str) -> bool:

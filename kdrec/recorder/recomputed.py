@@ -13,6 +13,7 @@ from kdrec.recorder.teacher import Teacher
 from kdrec.recorder.threads import cpu_threads
 from kdrec.samples import SampleSet, identify
 from kdrec.store import (
+    BLOCK_ARRAYS,
     SEAL_KEY,
     Block,
     BlockGrid,
@@ -65,7 +66,7 @@ class RecomputedFiles:
         self._blocks = {
             key: block
             for block in BlockGrid.of(manifest.plan)
-            for key in (block.ledger_key, block.shard_key("params"), block.shard_key("logits"))
+            for key in (block.ledger_key, *map(block.shard_key, BLOCK_ARRAYS))
         }
 
     def read(self, key: str) -> bytes:

@@ -19,7 +19,6 @@ from kdrec.recorder.teacher import Teacher
 from kdrec.recorder.threads import cpu_threads
 from kdrec.samples import SampleIdentity, SampleSet, identify
 from kdrec.store import (
-    SEAL_KEY,
     Block,
     BlockGrid,
     Classes,
@@ -227,8 +226,7 @@ class _Run:
         if missing and existing is not None:
             check_proof_again(self._plan, proof, self._pass)
         self._record(missing, proof)
-        if missing or SEAL_KEY not in self._storage.keys(SEAL_KEY):
-            self._writer.seal()
+        self._writer.seal()
         return self._result(missing)
 
     def _begin(self, identity: SampleIdentity) -> None:

@@ -73,6 +73,7 @@ from kdrec.store.stored_proof import (
 from kdrec.store.stored_size import stored_size
 from kdrec.store.verify import TEACHER_SLACK, VerifyReport, verify_bytes
 from kdrec.store.writer import (
+    BLOCK_ARRAYS,
     OWN_NAMES,
     ROOT_KEY,
     RecordingWriter,
@@ -82,6 +83,7 @@ from kdrec.store.writer import (
 )
 
 __all__ = [
+    "BLOCK_ARRAYS",
     "CONFIDENCE",
     "ENCODINGS",
     "FORMAT_VERSION",

@@ -62,6 +62,11 @@ class ObjectStorage:
             ("_lease", "_opened", "_relay")
         )
 
+    @property
+    def stale_after(self) -> float:
+        """See `RecordingPlace`."""
+        return self._times.seconds
+
     def read(self, key: str) -> bytes:
         check_key(key)
         if was_forked_after_use():

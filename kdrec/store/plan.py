@@ -8,7 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from kdrec.augment import Augmentation
 from kdrec.rng import MAX_SEED
-from kdrec.store.documents import body_digest
 
 
 class Frozen(BaseModel):
@@ -111,11 +110,6 @@ class Plan(Frozen):
                 f"got {self.block_samples}"
             )
         return self
-
-    @property
-    def digest(self) -> str:
-        """Digest of the whole plan."""
-        return body_digest(self.model_dump(mode="json"))
 
     def differences(self, other: "Plan") -> list[str]:
         """What differs, a line each: `seed: 0 recorded, 1 now`."""

@@ -8,7 +8,7 @@ Shape letters: B batch, G views of a group, S samples, P parameters, C classes.
 """
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -16,30 +16,20 @@ import numpy as np
 import numpy.typing as npt
 
 from kdrec.augment import ViewParameters
-from kdrec.errors import IncompleteError, IntegrityError, InvalidInputError, NotFoundError
-from kdrec.store.array_layout import (
-    ArrayLayout,
-    check_dimensions,
-    expected_dimensions,
-    read_layout,
-)
-from kdrec.store.arrays import AnyArray, decode_files, text_of_fixed_width
+from kdrec.errors import InvalidInputError
+from kdrec.store.array_reader import ArrayReader
+from kdrec.store.arrays import AnyArray
 from kdrec.store.contents import ProofRecords
 from kdrec.store.decoded_groups import DecodedGroup, DecodedGroups, in_memory
 from kdrec.store.encodings import Encoding, TopK, find_encoding
-from kdrec.store.keys import block_of_entry
-from kdrec.store.ledger import HEADER_KEY, SEAL_KEY, Correct, FileDigest, LedgerEntry, Seal
-from kdrec.store.manifest import Bound, Manifest, parse_group
+from kdrec.store.ledger import Correct, LedgerEntry, Seal
+from kdrec.store.ledger_reader import LedgerReader
+from kdrec.store.manifest import Bound, Manifest
 from kdrec.store.plan import Block, BlockGrid
 from kdrec.store.sparse import SparseLogits
 from kdrec.store.storage import ReadableStorage
-from kdrec.store.stored_chunks import check_file
-from kdrec.store.writer import ROOT_KEY
 
 DEFAULT_MEMORY = 2 * 2**30
-MOST_BLOCKS = 2**24
-"""More than a hundred terabytes in blocks of the size that kdrec derives."""
-MOST_CLASSES = 2**31
 
 
 class RecordingReader:
@@ -50,6 +40,7 @@ class RecordingReader:
         where: Its name or address, for errors.
         memory: Bytes of decoded records kept; a view group that is larger goes to a temporary
             memory-mapped file.
+        remedy: What to do about damage, for errors; by default to look how far it goes.
 
     Raises:
         NotFoundError: No recording is there.
@@ -58,86 +49,33 @@ class RecordingReader:
     """
 
     def __init__(
-        self, storage: ReadableStorage, *, where: str, memory: int = DEFAULT_MEMORY
+        self,
+        storage: ReadableStorage,
+        *,
+        where: str,
+        memory: int = DEFAULT_MEMORY,
+        remedy: str | None = None,
     ) -> None:
-        self._storage = storage
         self._where = where
         self._memory = memory
-        self.remedy = (
+        self.remedy = remedy or (
             f"run `kdrec verify --bytes {where}` for the extent, then `kdrec repair` on that folder"
         )
-        self.manifest, self.header = self._open_header()
-        self.grid = BlockGrid.of(self.manifest.plan)
-        self._check_plan()
-        self._seal = self._find_seal()
+        self._ledger = LedgerReader(storage, where=where, remedy=self.remedy)
+        self._arrays = ArrayReader(storage, self._ledger)
         self._numbers_S: npt.NDArray[np.int64] | None = None
         self._reset()
 
     def _reset(self) -> None:
         self._groups = DecodedGroups(self._memory)
-        self._entries: dict[str, LedgerEntry] = {}
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = {"_groups", "_entries", "_lock"}
-        return {key: value for key, value in self.__dict__.items() if key not in kept}
+        return {k: v for k, v in self.__dict__.items() if k not in ("_groups", "_lock")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._reset()
-
-    def _open_header(self) -> tuple[Manifest, LedgerEntry]:
-        try:
-            root = self._storage.read(ROOT_KEY)
-        except NotFoundError as error:
-            raise NotFoundError(f"no recording at {self._where}") from error
-        try:
-            data = self._storage.read(HEADER_KEY)
-        except NotFoundError as error:
-            raise IntegrityError(f"{self._where}/{HEADER_KEY} is missing; {self.remedy}") from error
-        where = f"{self._where}/{HEADER_KEY}"
-        header = LedgerEntry.from_bytes(data, where=where, remedy=self.remedy)
-        # The digest before the contents: a flipped bit must not pass for another format version.
-        manifest = self._parse_root(root, header)
-        return manifest, header
-
-    def _parse_root(self, root: bytes, header: LedgerEntry) -> Manifest:
-        if ROOT_KEY not in header.files:
-            raise IntegrityError(f"{self._where}/{HEADER_KEY} lists no {ROOT_KEY}; {self.remedy}")
-        where = f"{self._where}/{ROOT_KEY}"
-        header.files[ROOT_KEY].check(root, where=where, remedy=self.remedy)
-        return parse_group(root, where=self._where)
-
-    def _check_plan(self) -> None:
-        """A plan from anywhere may have more of something than anyone can go through."""
-        blocks = self.grid.num_groups * self.grid.num_parts  # len() cannot say every number
-        if blocks > MOST_BLOCKS:
-            raise IntegrityError(
-                f"{self._where} would have {blocks} blocks, allowed are {MOST_BLOCKS}; do not "
-                "trust where it is from"
-            )
-        columns = self.manifest.classes.num_teacher
-        if columns > MOST_CLASSES:
-            raise IntegrityError(
-                f"{self._where} would have {columns} classes, allowed are {MOST_CLASSES}; do not "
-                "trust where it is from"
-            )
-        wrong = [c for c in self.manifest.plan.class_map or () if not 0 <= c < columns]
-        if wrong:
-            raise IntegrityError(
-                f"{self._where} maps a class to column {wrong[0]} of {columns}; do not trust where "
-                "it is from"
-            )
-
-    def _find_seal(self) -> Seal | None:
-        try:
-            data = self._storage.read(SEAL_KEY)
-        except NotFoundError:
-            return None
-        where = f"{self._where}/{SEAL_KEY}"
-        seal = Seal.from_bytes(data, where=where, remedy=self.remedy)
-        seal.check_header(self.header, where=where, remedy=self.remedy)
-        return seal
 
     @property
     def where(self) -> str:
@@ -145,68 +83,61 @@ class RecordingReader:
         return self._where
 
     @property
+    def manifest(self) -> Manifest:
+        """Everything that is known about how it was made."""
+        return self._ledger.manifest
+
+    @property
+    def header(self) -> LedgerEntry:
+        """The ledger's first entry."""
+        return self._ledger.header
+
+    @property
+    def grid(self) -> BlockGrid:
+        """Its blocks."""
+        return self._ledger.grid
+
+    @property
     def seal(self) -> Seal | None:
         """The seal, None while the recording goes on."""
-        return self._seal
+        return self._ledger.seal
 
     @property
     def identity(self) -> str | None:
         """Digest of the seal, None while the recording goes on."""
-        return None if self._seal is None else self._seal.digest
+        return self._ledger.identity
 
     def refresh(self) -> None:
         """Look whether a recording that was going on has been sealed since."""
-        if self._seal is None:
-            self._seal = self._find_seal()
+        self._ledger.refresh()
 
     def committed(self) -> list[Block]:
         """The blocks that are here, in order."""
-        found = (block_of_entry(self.grid, key) for key in self._storage.keys("ledger/"))
-        blocks = (block for block in found if block is not None)
-        return sorted(blocks, key=lambda block: (block.group, block.part))
+        return self._ledger.committed()
 
     def correct(self) -> Correct:
         """The teacher's score over the blocks that are here; no records without labels."""
-        scores = (self.entry(block).correct for block in self.committed())
-        return sum((score for score in scores if score is not None), Correct())
+        return self._ledger.correct()
 
     def entry(self, block: Block) -> LedgerEntry:
-        """The ledger entry of a block, kept once it was read.
-
-        Raises:
-            IncompleteError: The block is not recorded yet, or not in this copy.
-            IntegrityError: The entry is damaged.
-        """
-        if block.name not in self._entries:
-            self._entries[block.name] = self.read_entry(block)
-        return self._entries[block.name]
+        """The ledger entry of a block, kept once it was read; see `LedgerReader.entry`."""
+        return self._ledger.entry(block)
 
     def read_entry(self, block: Block) -> LedgerEntry:
-        """The ledger entry of a block as it is now; raises as `entry` does."""
-        try:
-            data = self._storage.read(block.ledger_key)
-        except NotFoundError as error:
-            raise IncompleteError(self._why_absent(block)) from error
-        where = f"{block} of {self._where}: {block.ledger_key}"
-        self._check_sealed(block.ledger_key, data, where)
-        entry = LedgerEntry.from_bytes(data, where=where, remedy=self.remedy)
-        if entry.recording != self.header.digest or entry.block != block.name:
-            raise IntegrityError(f"{where} belongs to another recording or block; {self.remedy}")
-        return entry
+        """The ledger entry of a block as it is now; see `LedgerReader.entry`."""
+        return self._ledger.read_entry(block)
 
-    def _why_absent(self, block: Block) -> str:
-        if self._seal is not None:
-            return f"{block} is not in this copy, {self._where}; run `kdrec fetch` for its views"
-        return (
-            f"{block} of {self._where} is not recorded yet ({len(self.committed())} of "
-            f"{len(self.grid)} blocks are); wait, or run the same kdrec record again"
-        )
+    def shard_sizes(self) -> dict[str, int]:
+        """Bytes of the shards that are here, by array.
 
-    def _check_sealed(self, key: str, data: bytes, where: str) -> None:
-        if self._seal is not None:
-            if key not in self._seal.files:
-                raise IntegrityError(f"{where} is not listed in the seal; {self.remedy}")
-            self._seal.files[key].check(data, where=where, remedy=self.remedy)
+        Raises:
+            IntegrityError: The ledger does not list one, or is damaged.
+        """
+        blocks = self.committed()
+        return {
+            name: sum(self._ledger.shard_size(block, name) for block in blocks)
+            for name in self._names
+        }
 
     def read(
         self, view: int | npt.ArrayLike, indices: npt.ArrayLike | slice | None = None
@@ -347,120 +278,40 @@ class RecordingReader:
     def _decode_block(self, block: Block, decoded: DecodedGroup) -> None:
         rows = slice(block.samples.start, block.samples.stop)
         for name, array_GSW in decoded.arrays.items():
-            array_GSW[:, rows] = self._decode_shard(name, block)
+            array_GSW[:, rows] = self._arrays.read_shard(name, block)
 
     @cached_property
     def _encoding(self) -> Encoding:
         return find_encoding(self.manifest.plan.encoding.name)
 
     @cached_property
+    def _names(self) -> tuple[str, ...]:
+        """The arrays that hold records."""
+        names = self._encoding.arrays
+        return ("params", *names) if self.manifest.parameters else names
+
+    @cached_property
     def _widths(self) -> dict[str, tuple[str, int]]:
         """Type and width of the arrays that hold records, decoded."""
-        names = self._encoding.arrays
-        if self.manifest.parameters:
-            names = ("params", *names)
-        found = {name: self._width(name) for name in names}
+        found = {name: self._arrays.width(name) for name in self._names}
         # Half precision is kept as it is decoded for use.
         return {n: ("float32" if d == "float16" else d, w) for n, (d, w) in found.items()}
 
-    def _width(self, name: str) -> tuple[str, int]:
-        key = f"{name}/{ROOT_KEY}"
-        if key not in self.header.files:
-            raise IntegrityError(f"{self._where}/{HEADER_KEY} lists no {key}; {self.remedy}")
-        layout = self._layout(name, self._checked(key, self.header.files))
-        return layout.dtype, layout.shape[-1]
-
-    def _decode_shard(self, array: str, block: Block) -> AnyArray:
-        key = block.shard_key(array)
-        digests = self.entry(block).files
-        where = f"{block} of {self._where}: {key}"
-        if key not in digests:
-            raise IntegrityError(f"{where} is not listed in its ledger entry; {self.remedy}")
-        metadata = self._checked(f"{array}/{ROOT_KEY}", self.header.files)
-        files = {key.removeprefix(f"{array}/"): self._checked(key, digests, where=where)}
-        self._check_decodable(array, metadata, files, where=where)
-        values = decode_files(
-            metadata, files, (block.views, block.samples), where=where, remedy=self.remedy
-        )
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
-            raise IntegrityError(f"{where} lacks a chunk or holds NaN; {self.remedy}")
-        return values
-
-    def _checked(self, key: str, digests: dict[str, FileDigest], *, where: str = "") -> bytes:
-        where = where or f"{self._where}/{key}"
-        try:
-            data = self._storage.read(key)
-        except NotFoundError as error:
-            raise IntegrityError(f"{where} is missing; {self.remedy}") from error
-        except IntegrityError as error:  # a server's answer: only here is known what it was for
-            raise IntegrityError(f"{where}: {error}") from error
-        digests[key].check(data, where=where, remedy=self.remedy)
-        return data
-
     def has_array(self, name: str) -> bool:
         """Whether the recording keeps this static array, such as `samples/points`."""
-        return f"{name}/{ROOT_KEY}" in self.header.files
+        return self._arrays.has(name)
 
     def array(self, name: str) -> AnyArray:
-        """A static array, whole.
-
-        Raises:
-            NotFoundError: The recording does not keep it.
-            IntegrityError: A file is missing or damaged.
-        """
-        if not self.has_array(name):
-            raise NotFoundError(f"{self._where} keeps no {name}")
-        keys = [key for key in self.header.files if key.startswith(f"{name}/")]
-        files = {k.removeprefix(f"{name}/"): self._checked(k, self.header.files) for k in keys}
-        metadata, where = files.pop(ROOT_KEY), f"{self._where}/{name}"
-        self._check_decodable(name, metadata, files, where=where)
-        return decode_files(metadata, files, where=where, remedy=self.remedy)
-
-    def _check_decodable(
-        self, array: str, metadata: bytes, files: Mapping[str, bytes], *, where: str
-    ) -> None:
-        """Before Zarr sees them: what is decoded has the manifest's shape and no more bytes."""
-        layout = self._layout(array, metadata)
-        for key, data in files.items():
-            file = where if where.endswith(key) else f"{where}/{key}"
-            check_file(data, layout, where=file, remedy=self.remedy)
-
-    def _layout(self, array: str, metadata: bytes) -> ArrayLayout:
-        where = f"{self._where}/{array}"
-        layout = read_layout(metadata, where=where, remedy=self.remedy)
-        wanted = expected_dimensions(array, self.manifest)
-        if wanted is not None:
-            check_dimensions(layout, wanted, where=where, remedy=self.remedy)
-        return layout
+        """A static array, whole; see `ArrayReader.read`."""
+        return self._arrays.read(name)
 
     def sample_names(self) -> tuple[str, ...] | None:
         """Names of the samples, None where the data had none."""
-        name = "samples/name"
-        if not self.has_array(name):
-            return None
-        try:
-            return text_of_fixed_width(self.array(name))
-        except UnicodeDecodeError as error:
-            raise IntegrityError(f"{self._where}/{name} is no text; {self.remedy}") from error
+        return self._arrays.sample_names()
 
     def proof(self) -> ProofRecords:
-        """The proof records.
-
-        Raises:
-            IntegrityError: They are damaged, or of records that the plan does not have.
-        """
-        proof = ProofRecords(
-            views_M=self.array("proof/view"),
-            samples_M=self.array("proof/sample"),
-            logits_MC=self.array("proof/logits"),
-            fingerprints_MF=self.array("proof/fingerprint"),
-        )
-        numbers = (proof.views_M, self.grid.views), (proof.samples_M, self.grid.samples)
-        if any(((values < 0) | (values >= count)).any() for values, count in numbers):
-            raise IntegrityError(
-                f"{self._where}/proof is of records that the plan does not have; {self.remedy}"
-            )
-        return proof
+        """The proof records; see `ArrayReader.proof`."""
+        return self._arrays.proof()
 
 
 def _whole_numbers(noun: str, values: npt.ArrayLike, count: int) -> npt.NDArray[np.int64]:

@@ -54,7 +54,15 @@ class Storage(ReadableStorage, Protocol):
 
 
 class RecordingPlace(Storage, Protocol):
-    """Files that one recorder at a time may write."""
+    """Files that one recorder at a time may write.
+
+    Attributes:
+        stale_after: Seconds after which a lock that shows no life is a dead process's; 0 where it
+            dies with its process.
+    """
+
+    @property
+    def stale_after(self) -> float: ...
 
     def lock(self, *, while_waiting: Callable[[], None]) -> AbstractContextManager[LockHolder]:
         """Hold the recording for writing; see `kdrec.store.recording_lock`."""
@@ -85,6 +93,8 @@ class LocalStorage:
     Args:
         root: The folder; made by the first write.
     """
+
+    stale_after = 0.0
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -136,6 +146,8 @@ class LocalStorage:
         Raises:
             IntegrityError: One does: an archive may have brought it.
         """
+        if not _has_link(self.root, path):
+            return  # the whole check costs more than reading a small file
         if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(self.root)):
             raise IntegrityError(
                 f"{path} leads out of {self.root} by a link; put a copy in the place of the link"
@@ -156,8 +168,8 @@ class LocalStorage:
     def keys(self, prefix: str = "") -> Iterator[str]:
         with _translated(self.root / prefix):
             found = [
-                Path(folder, name).relative_to(self.root).as_posix()
-                for folder, _, names in os.walk(self.root / prefix, onerror=_raise_unless_absent)
+                f"{folder}{name}"
+                for folder, names in _walk(self.root, prefix)
                 for name in names
                 if not is_temporary(name)
             ]
@@ -177,6 +189,23 @@ class LocalStorage:
 def is_temporary(name: str) -> bool:
     """Whether a file of this name is one that was being written."""
     return _TEMPORARY_NAME.fullmatch(name) is not None
+
+
+def _has_link(root: Path, path: Path) -> bool:
+    """Whether anything from below the root to the path is a link."""
+    place = root
+    for part in path.relative_to(root).parts:
+        place /= part
+        if place.is_symlink():
+            return True
+    return False
+
+
+def _walk(root: Path, prefix: str) -> Iterator[tuple[str, list[str]]]:
+    """The folders below, as prefixes of keys, and the files in each."""
+    for folder, _, names in os.walk(root / prefix, onerror=_raise_unless_absent):
+        key = Path(folder).relative_to(root).as_posix()
+        yield ("" if key == "." else f"{key}/"), names
 
 
 def _raise_unless_absent(error: OSError) -> None:

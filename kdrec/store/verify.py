@@ -11,6 +11,7 @@ from kdrec.store.plan import Block
 from kdrec.store.reader import RecordingReader
 from kdrec.store.storage import ReadableStorage
 from kdrec.store.stored_proof import read_stored_proof
+from kdrec.store.writer import BLOCK_ARRAYS
 
 TEACHER_SLACK = {"float32": 1e-4, "tf32": 1e-2, "bf16": 5e-2, "fp16": 1e-2}
 """By how much a teacher's logits vary with the batch they are computed in, relative to the largest
@@ -27,6 +28,7 @@ class VerifyReport:
         damaged: A line for each thing that is wrong.
         absent: Blocks that are not (yet) here.
         unlisted: Files that no ledger knows; harmless, and not read by anyone.
+        sealed: Whether there is a seal; without one it has no identity, however complete it is.
         proof_records: Number of proof records kept.
         proof_checked: Number of proof records compared with what is stored.
     """
@@ -36,6 +38,7 @@ class VerifyReport:
     damaged: list[str] = field(default_factory=list)
     absent: list[Block] = field(default_factory=list)
     unlisted: list[str] = field(default_factory=list)
+    sealed: bool = False
     proof_records: int = 0
     proof_checked: int = 0
 
@@ -47,7 +50,7 @@ def verify_bytes(reader: RecordingReader, storage: ReadableStorage) -> Iterator[
         reader: Of the recording, freshly opened.
         storage: Where its files are.
     """
-    report = VerifyReport()
+    report = VerifyReport(sealed=reader.seal is not None)
     listed = dict(reader.header.files)
     _check_files(report, storage, reader, reader.header.files, "the header")
     if reader.seal is not None:
@@ -62,7 +65,7 @@ def verify_bytes(reader: RecordingReader, storage: ReadableStorage) -> Iterator[
     known = listed.keys() | {SEAL_KEY, HEADER_KEY} | {b.ledger_key for b in reader.grid}
     # The shards of a block whose entry is damaged are its own: nobody shall clear them away.
     present = [block for block in reader.grid if block not in report.absent]
-    known |= {block.shard_key(name) for block in present for name in ("params", "logits")}
+    known |= {block.shard_key(name) for block in present for name in BLOCK_ARRAYS}
     report.unlisted = sorted(set(storage.keys()) - known)
     yield report
 

@@ -43,9 +43,11 @@ from kdrec.store.storage import ReadableStorage, Storage
 
 ROOT_KEY = "zarr.json"
 BEGINNING_KEY = "ledger/beginning.json"
-OWN_NAMES = frozenset({"params", *RECORD_ARRAYS, "samples", "proof", "ledger", ROOT_KEY, SEAL_KEY})
+BLOCK_ARRAYS = ("params", *sorted(RECORD_ARRAYS))
+"""All arrays of which a block may have a shard."""
+OWN_NAMES = frozenset({*BLOCK_ARRAYS, "samples", "proof", "ledger", ROOT_KEY, SEAL_KEY})
 """All that lies directly in a recording's folder."""
-_REMEDY = "delete the recording and record it again"
+_REMEDY = "put it back with `kdrec repair`, or delete the recording and record it again"
 
 
 def find_manifest(storage: ReadableStorage, *, where: str) -> Manifest | None:
@@ -270,10 +272,11 @@ class RecordingWriter:
         return encode_shard(self._metadata[name], (block.views, block.samples), values)
 
     def seal(self) -> Seal:
-        """Write the seal over all files; the recording is finished.
+        """Write the seal over all files, if there is none; the recording is finished.
 
         Raises:
             IncompleteError: A block is missing.
+            IntegrityError: There is a seal, over other files than these.
         """
         entries = self.committed()
         missing = [b for b in BlockGrid.of(self.manifest.plan) if b.name not in entries]
@@ -288,8 +291,19 @@ class RecordingWriter:
         for key in self._storage.keys("ledger/"):
             files[key] = FileDigest.of(self._storage.read(key))
         seal = Seal(files=files)
-        self._storage.write(SEAL_KEY, seal.to_bytes())
+        if self._seal is None:
+            self._storage.write(SEAL_KEY, seal.to_bytes())
+        else:
+            self._check_same_seal(self._seal, seal)
         return seal
+
+    def _check_same_seal(self, there: Seal, now: Seal) -> None:
+        """A seal is never written over: the recording's identity would change without a word."""
+        for key in sorted(there.files.keys() | now.files.keys()):
+            if there.files.get(key) != now.files.get(key):
+                raise IntegrityError(
+                    f"{self._where}: the seal and the ledger disagree on {key}; {_REMEDY}"
+                )
 
     def _check_still_there(self) -> None:
         """Blocks written where nothing is any more would be a recording of nothing."""

@@ -1,9 +1,11 @@
-"""`kdrec verify --replay` and `--teacher`, as a user runs them."""
+"""`kdrec verify`, as a user runs it."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
+from kdrec.testing import flip_bit
 from tests.programs import kdrec, service
 from tests.recorder.toy_teachers import record_toy, toy, write_toys
 
@@ -58,6 +60,28 @@ def test_other_data_fail_and_name_the_sample(folder: Path) -> None:
     done = kdrec("verify", folder / "r.zarr", "--replay", "shapes", *other)
     assert done.code == 5
     assert "sample 0" in done.err
+
+
+def test_damage_is_named_with_what_to_do_about_it(folder: Path, tmp_path: Path) -> None:
+    broken = Path(shutil.copytree(folder / "r.zarr", tmp_path / "r.zarr"))
+    for key in ("logits/c/0/0/0", "seal.json"):  # one found on the way, one on opening
+        flip_bit(broken / key, 5000)
+        done = kdrec("verify", broken, "--bytes")
+        assert (done.code, key in done.err) == (4, True), done.err
+        assert f"run `kdrec repair {broken} --from COPY`" in done.err
+        assert "kdrec verify" not in done.err
+
+
+def test_a_recording_without_its_seal_does_not_pass(folder: Path, tmp_path: Path) -> None:
+    path = Path(shutil.copytree(folder / "r.zarr", tmp_path / "r.zarr"))
+    (path / "seal.json").unlink()
+    done = kdrec("verify", path, "--bytes")
+    assert (done.code, "verdict        not sealed" in done.out) == (3, True), done.out
+    assert "run the same kdrec record again, or `kdrec repair" in done.err
+    assert kdrec("verify", path, "--bytes", "--json").json["sealed"] is False
+    assert "state              recorded, but not sealed: run the same" in kdrec("inspect", path).out
+    assert kdrec("repair", path, "--from", folder / "r.zarr").code == 0
+    assert kdrec("verify", path, "--bytes").code == 0
 
 
 def test_something_must_be_asked(folder: Path) -> None:

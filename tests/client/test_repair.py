@@ -178,7 +178,7 @@ def test_another_recording_is_refused_before_anything_is_written(
 def test_without_anything_that_says_which_it_was_nothing_is_taken(
     tmp_path: Path, original: Path
 ) -> None:
-    (tmp_path / "r.zarr" / "samples").mkdir(parents=True)
+    write(tmp_path / "r.zarr", {"samples/label/zarr.json": b"{}"})
     with pytest.raises(ConflictError, match="cannot be told to be this one's"):
         run(tmp_path / "r.zarr", open_copy(original))
     with pytest.raises(NotFoundError, match="no recording at"):
@@ -228,7 +228,7 @@ def test_stopped_at_any_moment_it_goes_on(broken: Path, files: Files) -> None:
 def test_a_recording_that_is_being_written_is_left_alone(broken: Path, original: Path) -> None:
     with (
         FileLock(broken.with_name(f".{broken.name}.lock")),
-        pytest.raises(ConflictError, match="being written by another process"),
+        pytest.raises(ConflictError, match="being written by another process; let it finish"),
     ):
         run(broken, open_copy(original))
 

@@ -142,6 +142,6 @@ def test_a_recording_is_not_continued_on_a_damaged_header(
     make_recording(path, blocks=2)
     harm(path / name)
     before = contents(path)
-    with pytest.raises(IntegrityError, match=rf"{name} .*; delete the recording and record it"):
+    with pytest.raises(IntegrityError, match=rf"{name} .*; put it back with"):
         make_recording(path)
     assert contents(path) == before

@@ -17,10 +17,16 @@ import pytest
 import zarr
 import zarr.storage
 
-from kdrec.client import fetch, open_recording
-from kdrec.errors import IncompleteError, IntegrityError, NotFoundError, StorageError
-from kdrec.store import ObjectStorage
-from kdrec.testing import make_recording
+from kdrec.client import fetch, open_recording, repair
+from kdrec.errors import (
+    ConflictError,
+    IncompleteError,
+    IntegrityError,
+    NotFoundError,
+    StorageError,
+)
+from kdrec.store import LeaseTimes, MemoryStorage, ObjectStorage
+from kdrec.testing import flip_bit, make_recording
 from tests.programs import contents, kdrec, options, start
 
 
@@ -50,10 +56,16 @@ def has_block(url: str) -> bool:
     return any(key.startswith("ledger/g") for key in ObjectStorage(url).keys("ledger/"))
 
 
+@pytest.fixture(params=["bucket", "container"])
+def place(request: pytest.FixtureRequest) -> str:
+    """An empty bucket of S3's, and one of Azure's."""
+    return str(request.getfixturevalue(request.param))
+
+
 def test_killed_while_it_records_to_a_bucket_another_takes_over_and_ends_in_the_same_bytes(
-    bucket: str, tmp_path: Path, teachers: Path
+    place: str, tmp_path: Path, teachers: Path
 ) -> None:
-    url, whole = f"{bucket}/r.zarr", tmp_path / "whole.zarr"
+    url, whole = f"{place}/r.zarr", tmp_path / "whole.zarr"
     lease = {"KDREC_LEASE_SECONDS": "3"}
     slow = arguments(teachers, pause=0.2)
     killed = start("record", url, *slow)
@@ -75,7 +87,11 @@ def test_killed_while_it_records_to_a_bucket_another_takes_over_and_ends_in_the_
 
 @pytest.fixture
 def recorded(bucket: str) -> str:
-    url = f"{bucket}/r.zarr"
+    return record_into(bucket)
+
+
+def record_into(place: str) -> str:
+    url = f"{place}/r.zarr"
     make_recording(Path("unused"), storage=ObjectStorage(url))
     return url
 
@@ -92,6 +108,55 @@ def test_a_bucket_is_read_inspected_and_fetched(recorded: str, tmp_path: Path) -
     recording = open_recording(recorded, cache=cache)
     np.testing.assert_array_equal(recording.read(3, [5, 1])[1], logits[3, [5, 1]])
     recording.check(recording.samples())
+
+
+def test_a_bucket_is_verified_and_repaired_from_a_folder_and_a_folder_from_a_bucket(
+    place: str, tmp_path: Path
+) -> None:
+    recorded = record_into(place)
+    path, storage = tmp_path / "r.zarr", ObjectStorage(recorded)
+    make_recording(path)
+    whole, key = contents(path), "logits/c/1/1/0"
+    storage.write(key, whole[key][:-1])
+    storage.delete("ledger/g00000-p00000.json")
+    damaged = kdrec("verify", recorded, "--bytes")
+    assert (damaged.code, key in damaged.err) == (4, True), damaged.err
+    assert kdrec("repair", recorded, "--from", path).code == 0
+    assert objects(recorded) == whole
+    assert kdrec("verify", recorded, "--bytes").code == 0
+    flip_bit(path / key, 1000)
+    assert kdrec("repair", path, "--from", recorded, "--json").json["repaired"] == [key]
+    assert contents(path) == whole
+    assert kdrec("repair", path, "--from", f"{recorded}-nothing").code == 3
+    assert kdrec("repair", f"{recorded}-nothing", "--from", path).code == 3
+
+
+def test_a_recording_is_converted_into_a_bucket(recorded: str, tmp_path: Path) -> None:
+    make_recording(tmp_path / "r.zarr")
+    out, options = f"{recorded}-half", ("--encoding", "half", "--views", "1:3")
+    cached = ("--cache", tmp_path / "cache")
+    assert kdrec("convert", recorded, out, *options, *cached).code == 0
+    assert kdrec("convert", tmp_path / "r.zarr", tmp_path / "half.zarr", *options).code == 0
+    assert objects(out) == contents(tmp_path / "half.zarr")
+
+
+def test_a_dead_repairers_bucket_is_taken_over_and_a_living_ones_is_left_alone(
+    recorded: str,
+) -> None:
+    place = ObjectStorage(recorded, times=LeaseTimes(seconds=1, poll=0.05))
+    whole = MemoryStorage(objects(recorded))
+    place.delete("logits/c/0/0/0")
+    with (
+        ObjectStorage(recorded, times=LeaseTimes(seconds=1, poll=0.05)).lock(
+            while_waiting=lambda: None
+        ),
+        pytest.raises(ConflictError, match="being written by another process"),
+    ):
+        list(repair(recorded, whole, place=place))
+    parent, _, name = recorded.rpartition("/")
+    ObjectStorage(parent).write(f".{name}.lock", b"dead 7\n")
+    (*_, report) = repair(recorded, whole, place=place)
+    assert report.repaired == ["logits/c/0/0/0"]
 
 
 def test_a_shard_that_a_bucket_lacks_is_an_error_and_never_nan(
@@ -168,6 +233,8 @@ def test_a_sealed_recording_on_a_plain_web_host_is_read_and_fetched(tmp_path: Pa
         list(fetch(f"{url}/r.zarr", tmp_path / "copy.zarr"))
         with pytest.raises(NotFoundError):
             open_recording(f"{url}/nothing.zarr", cache=tmp_path / "cache")
+        flip_bit(tmp_path / "copy.zarr" / "logits/c/0/0/0", 1)
+        assert kdrec("repair", tmp_path / "copy.zarr", "--from", f"{url}/r.zarr").code == 0
     assert contents(tmp_path / "copy.zarr") == contents(tmp_path / "served" / "r.zarr")
 
 

@@ -19,12 +19,12 @@ from tests.recorder.toy_teachers import record_toy, toy, toy_samples, write_toys
 @pytest.fixture(scope="module")
 def toys(tmp_path_factory: pytest.TempPathFactory) -> Path:
     toys = write_toys(tmp_path_factory.mktemp("toys"))
-    for encoding in ("exact", "half"):
+    for encoding in ("exact", "half", "topk"):
         record_toy(toys.with_name(f"{encoding}.zarr"), toy(toys), encoding=encoding)
     return toys
 
 
-@pytest.fixture(params=["exact", "half"])
+@pytest.fixture(params=["exact", "half", "topk"])
 def broken(request: pytest.FixtureRequest, toys: Path, tmp_path: Path) -> Path:
     path = tmp_path / f"{request.param}.zarr"
     return Path(shutil.copytree(toys.with_name(path.name), path))

@@ -23,6 +23,8 @@ from kdrec.store import (
     ENCODINGS,
     BlockGrid,
     Bound,
+    Correct,
+    LedgerEntry,
     LocalStorage,
     RecordingReader,
     RecordingWriter,
@@ -255,3 +257,31 @@ def test_a_newer_format_says_which_version_it_needs(tmp_path: Path) -> None:
     (path / "zarr.json").write_text(root.replace('"0.1.0"', '"9.3.0"'))
     with pytest.raises(InvalidInputError, match=r"format version 2.*needs kdrec 9\.3\.0"):
         find_manifest(LocalStorage(path), where="r.zarr")
+
+
+def test_a_seal_is_never_written_over(tmp_path: Path, samples: SampleSet) -> None:
+    path = tmp_path / "r.zarr"
+    make_recording(path, samples)
+    sealed = (path / "seal.json").stat()
+    make_recording(path, samples)  # continued: there is nothing left to do
+    assert (path / "seal.json").stat() == sealed
+    entry = path / "ledger" / "g00001-p00001.json"
+    found = LedgerEntry.from_bytes(entry.read_bytes(), where="", remedy="")
+    entry.write_bytes(found.model_copy(update={"correct": Correct(records=1)}).to_bytes())
+    with pytest.raises(IntegrityError, match=r"disagree on ledger/g00001-p00001.json; put it back"):
+        make_recording(path, samples)
+    assert (path / "seal.json").stat() == sealed
+
+
+def test_sizes_are_those_of_the_files_whether_it_is_sealed_or_not(
+    tmp_path: Path, samples: SampleSet
+) -> None:
+    plan = make_plan(samples, encoding="topk")
+    for blocks in (0, 2, None):
+        path = tmp_path / f"{blocks}.zarr"
+        make_recording(path, samples, plan=plan, blocks=blocks)
+        files = contents(path)
+        assert open_reader(path).shard_sizes() == {
+            name: sum(len(data) for key, data in files.items() if key.startswith(f"{name}/c/"))
+            for name in ("params", "logits", "classes", "mass")
+        }

@@ -1,4 +1,7 @@
-"""Writers, crashes, resume, damage, copies and readers, in any order, against a dict."""
+"""Writers, crashes, resume, damage, repair, conversion and readers, in any order, against a dict.
+
+Shape letters: V views, S samples, C classes, K samples that are kept.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,11 +19,22 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from kdrec.client import ConvertRequest, Recording, convert, repair
 from kdrec.errors import ConflictError, IncompleteError, IntegrityError, NotFoundError, StorageError
 from kdrec.samples import make_shapes
-from kdrec.store import SEAL_KEY, BlockGrid, RecordingReader, check_same_plan, find_manifest
+from kdrec.store import (
+    HEADER_KEY,
+    ROOT_KEY,
+    SEAL_KEY,
+    BlockGrid,
+    RecordingReader,
+    beyond_bound,
+    check_same_plan,
+    find_manifest,
+    plan_encoding,
+)
 from kdrec.testing import FaultyStorage, ProcessKilled, make_logits, make_plan, make_recording
-from tests.memory import MemoryStorage
+from tests.memory import MemoryStorage, OwnPlace
 
 SAMPLES = make_shapes(9, seed=0, num_points=8)
 PLAN = make_plan(SAMPLES, views=3, group=2, block_samples=4)
@@ -28,6 +42,16 @@ OTHER_PLAN = make_plan(SAMPLES, views=3, group=2, block_samples=4, seed=1)
 LOGITS_VSC = make_logits(PLAN, 12)
 BLOCKS = list(BlockGrid.of(PLAN))
 UNUSED = Path("unused")
+MARKER = "ledger/beginning.json"
+REQUESTS = (
+    ConvertRequest(views=range(1, 3), samples_S=np.array([7, 2, 3, 8]), group=1),
+    ConvertRequest(encoding=plan_encoding("half"), block_samples=8),
+    ConvertRequest(samples_S=np.array([0]), encoding=plan_encoding("compact", max_error=0.05)),
+)
+
+
+class FaultyPlace(OwnPlace, FaultyStorage):
+    """A place whose n-th write goes wrong."""
 
 
 def finished() -> dict[str, bytes]:
@@ -42,6 +66,7 @@ class RecordingMachine(RuleBasedStateMachine):
     Attributes:
         whole: Files of an undisturbed recording.
         damaged: Good bytes of the files that were damaged or lost, by key.
+        converted: Files of the first conversion by each request.
     """
 
     whole: dict[str, bytes]
@@ -50,6 +75,7 @@ class RecordingMachine(RuleBasedStateMachine):
     def nothing(self) -> None:
         self.storage = MemoryStorage()
         self.damaged: dict[str, bytes] = {}
+        self.converted: dict[int, dict[str, bytes]] = {}
 
     def missing(self) -> list[int]:
         held = self.storage.files
@@ -111,6 +137,52 @@ class RecordingMachine(RuleBasedStateMachine):
         self.storage.files |= self.damaged
         self.damaged = {}
 
+    @precondition(lambda self: self.storage.files)
+    @rule(only_damaged=st.booleans(), at=st.none() | st.integers(0, 5))
+    def a_copy_repairs(self, only_damaged: bool, at: int | None) -> None:
+        """From a whole copy, maybe killed on the way and run again."""
+        before, told = dict(self.storage.files), self.tells_which_it_is()
+        source = MemoryStorage(self.whole)
+        try:
+            place = FaultyPlace(self.storage, kill_at=at)
+            list(repair("r.zarr", source, only_damaged=only_damaged, place=place))
+        except ProcessKilled:
+            list(repair("r.zarr", source, only_damaged=only_damaged, place=self.storage))
+        except ConflictError:
+            assert not told
+            assert self.storage.files == before
+            return
+        assert told
+        self.damaged = {}
+        kept = self.storage.files.keys() - {MARKER}
+        assert kept == self.whole.keys() if not only_damaged else kept >= before.keys() - {MARKER}
+
+    def tells_which_it_is(self) -> bool:
+        """Whether anything is intact that says which recording this is."""
+        documents = (HEADER_KEY, ROOT_KEY, SEAL_KEY, *(block.ledger_key for block in BLOCKS))
+        return any(k in self.storage.files and k not in self.damaged for k in documents)
+
+    @precondition(lambda self: SEAL_KEY in self.storage.files and not self.damaged)
+    @rule(request=st.sampled_from(REQUESTS), at=st.none() | st.integers(0, 30))
+    def it_is_converted(self, request: ConvertRequest, at: int | None) -> None:
+        """All of it, or refused; maybe killed on the way and run again, to the same bytes."""
+        source, made = Recording(self.storage, where="r.zarr"), MemoryStorage()
+        try:
+            try:
+                list(convert(source, "c.zarr", request, place=FaultyPlace(made, kill_at=at)))
+            except ProcessKilled:
+                list(convert(source, "c.zarr", request, place=made))
+        except IncompleteError:
+            assert self.missing()
+            return
+        assert made.files == self.converted.setdefault(REQUESTS.index(request), made.files)
+        rows_K = slice(None) if request.samples_S is None else np.unique(request.samples_S)
+        reader = RecordingReader(made, where="c.zarr")
+        for view, recorded in enumerate(request.views or range(3)):
+            logits_KC = reader.read(view)[1]
+            expected_KC = LOGITS_VSC[recorded, rows_K]
+            assert not beyond_bound(expected_KC, logits_KC, reader.manifest.bounds).any()
+
     @precondition(lambda self: SEAL_KEY in self.storage.files and not self.damaged)
     @rule(number=st.integers(0, len(BLOCKS) - 1))
     def a_block_is_dropped_from_a_copy(self, number: int) -> None:
@@ -141,7 +213,7 @@ class RecordingMachine(RuleBasedStateMachine):
     def what_is_there_is_of_the_whole(self) -> None:
         """Every file, once written and not damaged, has the bytes of an undisturbed recording."""
         for key, data in self.storage.files.items():
-            if key not in self.damaged and key != "ledger/beginning.json":
+            if key not in self.damaged and key != MARKER:
                 assert data == self.whole[key], key
 
     @invariant()
@@ -163,7 +235,7 @@ def test_any_order_of_writers_crashes_damage_and_readers(machine: type[Recording
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=15,
+            max_examples=25,
             stateful_step_count=15,
             deadline=None,
             suppress_health_check=list(HealthCheck),

@@ -4,6 +4,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from kdrec.api.open_file import OpenFile
@@ -15,6 +16,28 @@ from kdrec.store import LocalStorage
 _READ_ONLY = (
     os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 )
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedFile:
+    """Where a file lies.
+
+    Attributes:
+        path: With all links resolved.
+        below: The same below the served folder, with `/`.
+        signature: Of the file there.
+    """
+
+    path: Path
+    below: str
+    signature: Signature
+
+    def is_there(self) -> bool:
+        """Whether it still is."""
+        try:
+            return Signature.of(self.path.lstat()) == self.signature
+        except OSError:
+            return False
 
 
 class ServedFolder:
@@ -50,13 +73,17 @@ class ServedFolder:
             raise IntegrityError(f"{key} of {self.name} is no plain file; put a copy in its place")
         return opened, status.st_size
 
-    def served_path(self, key: str) -> str:
-        """The path of a file below the served folder, links resolved, with `/`.
+    def place(self, key: str) -> PlacedFile:
+        """Where a file lies.
 
         Raises:
+            NotFoundError: There is none.
             IntegrityError: It is a link to elsewhere.
         """
-        return self._contained(key).relative_to(self._within).as_posix()
+        path = self._contained(key)
+        with self._named(key):
+            signature = Signature.of(path.lstat())
+        return PlacedFile(path, path.relative_to(self._within).as_posix(), signature)
 
     def check_contained(self) -> None:
         """Whether it lies where it may.

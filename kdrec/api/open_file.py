@@ -11,6 +11,7 @@ from kdrec.errors import StorageError
 # A read that would wait for the disk fails instead. Not everywhere (macOS), nor on every file
 # system (tmpfs): there a worker thread reads.
 _NO_WAIT = getattr(os, "RWF_NOWAIT", None)
+_SENDS_FILES = hasattr(os, "sendfile") and os.name == "posix"
 
 
 class OpenFile:
@@ -26,13 +27,14 @@ class OpenFile:
     def __init__(self, descriptor: int, *, where: str) -> None:
         self._descriptor = descriptor
         self._where = where
+        self._seen: set[range] = set()
         weakref.finalize(self, os.close, descriptor)
 
     def status(self) -> os.stat_result:
         """Size, kind and the rest."""
         return os.fstat(self._descriptor)
 
-    async def read(self, part: range) -> bytes:
+    async def read(self, part: range) -> bytes | bytearray:
         """Some bytes, which must exist.
 
         In the event loop where they are in the page cache, which is several times faster than to
@@ -43,10 +45,35 @@ class OpenFile:
         """
         data = _read_cached(self._descriptor, part)
         if data is None:
-            data = await to_thread.run_sync(self._read_from_disk, part)
+            return await to_thread.run_sync(self.read_now, part)
+        self._seen.add(part)
         return data
 
-    def _read_from_disk(self, part: range) -> bytes:
+    def is_warm(self, part: range) -> bool:
+        """Whether the page cache had these very bytes when they were read here before."""
+        return part in self._seen
+
+    def send(self, part: range, *, to: int) -> int:
+        """Let the kernel send some bytes to a socket, as many as it takes without waiting.
+
+        Only for a part that is warm: a cold one would keep the event loop waiting for the disk.
+
+        Returns:
+            How many it took; none where something is wrong, which writing to it will tell.
+        """
+        sent = 0
+        try:
+            while sent < len(part):
+                taken = os.sendfile(to, self._descriptor, part.start + sent, len(part) - sent)
+                if not taken:
+                    break
+                sent += taken
+        except OSError:
+            pass
+        return sent
+
+    def read_now(self, part: range) -> bytes:
+        """Some bytes, which must exist; waits for the disk; raises as `read` does."""
         try:
             data = b"".join(_pieces(self._descriptor, part))
         except OSError as error:
@@ -56,7 +83,7 @@ class OpenFile:
         return data
 
 
-def _read_cached(descriptor: int, part: range) -> bytes | None:
+def _read_cached(descriptor: int, part: range) -> bytearray | None:
     if _NO_WAIT is None:
         return None
     buffer, found = bytearray(len(part)), 0
@@ -69,7 +96,7 @@ def _read_cached(descriptor: int, part: range) -> bytes | None:
             found += got
     except OSError:  # not cached, or not supported; if the disk fails, the thread says so
         return None
-    return bytes(buffer)
+    return buffer
 
 
 def _pieces(descriptor: int, part: range) -> Iterator[bytes]:

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Self
 
-from kdrec.api.folder import ServedFolder
+from kdrec.api.folder import PlacedFile, ServedFolder
 from kdrec.api.open_file import OpenFile
 from kdrec.api.signature import Signature
 from kdrec.errors import IncompleteError, IntegrityError, NotFoundError
@@ -133,13 +133,15 @@ class ServedRecording:
         self._compare_size(file.key, size, file.digest)
         return opened
 
-    def served_path(self, key: str) -> str:
-        """Where the file of a key lies below the served folder, links resolved, with `/`.
+    def place(self, file: ListedFile) -> PlacedFile:
+        """Where the file of a key lies, to be sent by another.
 
         Raises:
-            IntegrityError: It is a link to elsewhere.
+            IntegrityError: It has another size than the ledger says, or is a link to elsewhere.
         """
-        return self._folder.served_path(key)
+        placed = self._folder.place(file.key)
+        self._compare_size(file.key, placed.signature.size, file.digest)
+        return placed
 
     def ledger(self) -> Document:
         """Everything that is committed, in one JSON document."""

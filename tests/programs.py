@@ -67,9 +67,12 @@ def service(folder: Path, *options: str) -> Iterator[str]:
 
 
 @contextmanager
-def serving(folder: str | Path, *options: str) -> Iterator[str]:
+def serving(
+    folder: str | Path, *options: str, env: Mapping[str, str] | None = None
+) -> Iterator[str]:
     """`kdrec serve` on a free port; gives its address."""
-    with running_service([*KDREC, "serve", str(folder), "--port", "0", *options]) as url:
+    command = [*KDREC, "serve", str(folder), "--port", "0", *options]
+    with running_service(command, env=environment(env)) as url:
         yield url
 
 

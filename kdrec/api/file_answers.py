@@ -9,10 +9,9 @@ from starlette.types import Receive, Scope, Send
 from kdrec.api.byte_budget import ByteBudget
 from kdrec.api.file_parts import FILE_PARTS, FilePart
 from kdrec.api.open_file import OpenFile
+from kdrec.api.places import SentFile
 from kdrec.api.problems import respond
 from kdrec.errors import KdrecError
-
-PIECE_BYTES = 2**20  # smaller ones cost more than they save, larger ones are all in memory
 
 
 class FileAnswer(Response):
@@ -28,7 +27,7 @@ class FileAnswer(Response):
 
     def __init__(
         self,
-        file: OpenFile,
+        file: SentFile,
         part: range,
         *,
         budget: ByteBudget,
@@ -51,10 +50,11 @@ class FileAnswer(Response):
             await refusal(scope, receive, send)
 
     async def _send_pieces(self, send: Send, *, by_kernel: bool) -> None:
-        starts = range(self._part.start, self._part.stop, PIECE_BYTES)
-        pieces = [range(start, min(start + PIECE_BYTES, self._part.stop)) for start in starts]
+        step = self._file.piece_bytes
+        starts = range(self._part.start, self._part.stop, step)
+        pieces = [range(start, min(start + step, self._part.stop)) for start in starts]
         for piece in pieces or [self._part]:
-            if by_kernel and self._file.is_warm(piece):
+            if by_kernel and isinstance(self._file, OpenFile) and self._file.is_warm(piece):
                 await self._send_piece(send, piece, FilePart(self._file, piece))
                 continue
             async with self._budget.taking(len(piece)):

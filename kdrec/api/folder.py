@@ -4,10 +4,10 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from kdrec.api.open_file import OpenFile
+from kdrec.api.places import PlacedFile
 from kdrec.api.signature import Signature
 from kdrec.errors import IntegrityError, KdrecError, NotFoundError, StorageError
 from kdrec.store import LocalStorage
@@ -18,30 +18,8 @@ _READ_ONLY = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class PlacedFile:
-    """Where a file lies.
-
-    Attributes:
-        path: With all links resolved.
-        below: The same below the served folder, with `/`.
-        signature: Of the file there.
-    """
-
-    path: Path
-    below: str
-    signature: Signature
-
-    def is_there(self) -> bool:
-        """Whether it still is."""
-        try:
-            return Signature.of(self.path.lstat()) == self.signature
-        except OSError:
-            return False
-
-
 class ServedFolder:
-    """A readable storage, which also reads parts of files.
+    """A recording in a folder; see `ServedPlace`.
 
     Args:
         path: The folder.
@@ -60,11 +38,6 @@ class ServedFolder:
             return path.read_bytes()
 
     def open(self, key: str) -> tuple[OpenFile, int]:
-        """A file to send, and its size.
-
-        Raises:
-            IntegrityError: It is no plain file, or a link to elsewhere.
-        """
         path = self._contained(key)
         with self._named(key):
             opened = OpenFile(os.open(path, _READ_ONLY), where=f"{key} of {self.name}")
@@ -74,23 +47,12 @@ class ServedFolder:
         return opened, status.st_size
 
     def place(self, key: str) -> PlacedFile:
-        """Where a file lies.
-
-        Raises:
-            NotFoundError: There is none.
-            IntegrityError: It is a link to elsewhere.
-        """
         path = self._contained(key)
         with self._named(key):
             signature = Signature.of(path.lstat())
         return PlacedFile(path, path.relative_to(self._within).as_posix(), signature)
 
     def check_contained(self) -> None:
-        """Whether it lies where it may.
-
-        Raises:
-            NotFoundError: It is a link to elsewhere.
-        """
         if not self._is_contained(Path(os.path.realpath(self._path))):
             raise NotFoundError(
                 f"recording {self.name} leads out of the folder that is served; "
@@ -102,7 +64,6 @@ class ServedFolder:
             yield from LocalStorage(self._path).keys(prefix)
 
     def signature(self, key: str) -> Signature | None:
-        """None where there is no such file; a file that cannot be reached is an error."""
         try:
             return Signature.of(os.stat(f"{self._path}/{key}"))  # noqa: PTH116 - asked very often
         except (FileNotFoundError, NotADirectoryError):
@@ -111,7 +72,6 @@ class ServedFolder:
             raise self._unreadable(key, error) from error
 
     def signatures(self, folder: str) -> dict[str, Signature]:
-        """Of the files directly in a folder, by key; none where there is no such folder."""
         try:
             with self._named(folder), os.scandir(self._path / folder) as entries:
                 return dict(_visible_files(folder, entries))

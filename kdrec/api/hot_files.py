@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 from anyio import to_thread
 
-from kdrec.api.folder import PlacedFile
-from kdrec.api.open_file import OpenFile
+from kdrec.api.places import PlacedFile, SentFile
 
 # For so long an answer may be one that a look at the disk would no longer give: that of a
 # recording as it was before it was replaced, under the entity tag that it had then.
@@ -25,7 +24,7 @@ class SoundFile:
         headers: Of every answer that sends it, the entity tag among them.
     """
 
-    file: OpenFile
+    file: SentFile
     size: int
     headers: Mapping[str, str]
 

@@ -11,11 +11,11 @@ from kdrec.errors import StorageError
 # A read that would wait for the disk fails instead. Not everywhere (macOS), nor on every file
 # system (tmpfs): there a worker thread reads.
 _NO_WAIT = getattr(os, "RWF_NOWAIT", None)
-_SENDS_FILES = hasattr(os, "sendfile") and os.name == "posix"
+PIECE_BYTES = 2**20  # smaller ones cost more than they save, larger ones are all in memory
 
 
 class OpenFile:
-    """Bytes of a file as it was opened, whatever takes its place meanwhile.
+    """A file of a folder; see `SentFile`.
 
     It is closed when nothing refers to it any more: answers that are being sent keep it.
 
@@ -33,6 +33,10 @@ class OpenFile:
     def status(self) -> os.stat_result:
         """Size, kind and the rest."""
         return os.fstat(self._descriptor)
+
+    @property
+    def piece_bytes(self) -> int:
+        return PIECE_BYTES
 
     async def read(self, part: range) -> bytes | bytearray:
         """Some bytes, which must exist.

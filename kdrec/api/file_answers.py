@@ -54,7 +54,8 @@ class FileAnswer(Response):
         starts = range(self._part.start, self._part.stop, step)
         pieces = [range(start, min(start + step, self._part.stop)) for start in starts]
         for piece in pieces or [self._part]:
-            if by_kernel and isinstance(self._file, OpenFile) and self._file.is_warm(piece):
+            if by_kernel and isinstance(self._file, OpenFile):
+                await self._file.warm(piece)
                 await self._send_piece(send, piece, FilePart(self._file, piece))
                 continue
             async with self._budget.taking(len(piece)):

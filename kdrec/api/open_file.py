@@ -8,10 +8,13 @@ from anyio import to_thread
 
 from kdrec.errors import StorageError
 
+SENDS_FILES = hasattr(os, "sendfile") and hasattr(os, "preadv")
+PIECE_BYTES = 2**20  # smaller ones cost more than they save, larger ones are all in memory
 # A read that would wait for the disk fails instead. Not everywhere (macOS), nor on every file
 # system (tmpfs): there a worker thread reads.
 _NO_WAIT = getattr(os, "RWF_NOWAIT", None)
-PIECE_BYTES = 2**20  # smaller ones cost more than they save, larger ones are all in memory
+_SCRATCH_BYTES = 64 * 1024
+_PIECES_AHEAD = 8
 
 
 class OpenFile:
@@ -27,7 +30,7 @@ class OpenFile:
     def __init__(self, descriptor: int, *, where: str) -> None:
         self._descriptor = descriptor
         self._where = where
-        self._seen: set[range] = set()
+        self._warm: set[range] = set()
         weakref.finalize(self, os.close, descriptor)
 
     def status(self) -> os.stat_result:
@@ -48,19 +51,34 @@ class OpenFile:
             StorageError: The disk fails, or the file became shorter in its place.
         """
         data = _read_cached(self._descriptor, part)
-        if data is None:
-            return await to_thread.run_sync(self.read_now, part)
-        self._seen.add(part)
-        return data
+        return await to_thread.run_sync(self.read_now, part) if data is None else data
 
-    def is_warm(self, part: range) -> bool:
-        """Whether the page cache had these very bytes when they were read here before."""
-        return part in self._seen
+    async def warm(self, part: range) -> None:
+        """Have some bytes, which must exist, in the page cache: sending them waits for no disk.
+
+        Raises:
+            StorageError: The disk fails, or the file became shorter in its place.
+        """
+        if part not in self._warm:
+            if not _is_cached(self._descriptor, part):
+                await to_thread.run_sync(self._load, part)
+            self._warm.add(part)
+
+    def _load(self, part: range) -> None:
+        if hasattr(os, "posix_fadvise"):  # while these are sent, the disk may go on
+            ahead = _PIECES_AHEAD * len(part)
+            os.posix_fadvise(self._descriptor, part.start, ahead, os.POSIX_FADV_WILLNEED)
+        try:
+            found = _scan(self._descriptor, part)
+        except OSError as error:
+            raise StorageError(f"{self._where} cannot be read: {error.strerror}") from error
+        if found < len(part):
+            raise StorageError(f"{self._where} was cut off while it was sent; ask again")
 
     def send(self, part: range, *, to: int) -> int:
         """Let the kernel send some bytes to a socket, as many as it takes without waiting.
 
-        Only for a part that is warm: a cold one would keep the event loop waiting for the disk.
+        Only after `warm`: a cold part would keep the event loop waiting for the disk.
 
         Returns:
             How many it took; none where something is wrong, which writing to it will tell.
@@ -85,6 +103,32 @@ class OpenFile:
         if len(data) != len(part):
             raise StorageError(f"{self._where} was cut off while it was sent; ask again")
         return data
+
+
+def _is_cached(descriptor: int, part: range) -> bool:
+    if _NO_WAIT is None:
+        return False
+    try:
+        return _scan(descriptor, part, _NO_WAIT) == len(part)
+    except OSError:  # as in `_read_cached`
+        return False
+
+
+def _scan(descriptor: int, part: range, flags: int = 0) -> int:
+    """Read bytes that nobody wants, into a buffer that stays in the processor's cache.
+
+    Returns:
+        How many there are.
+    """
+    scratch = memoryview(bytearray(min(_SCRATCH_BYTES, len(part))))
+    found = 0
+    while found < len(part):
+        rest = scratch[: len(part) - found]
+        got = os.preadv(descriptor, [rest], part.start + found, flags)
+        if not got:
+            break
+        found += got
+    return found
 
 
 def _read_cached(descriptor: int, part: range) -> bytearray | None:

@@ -8,6 +8,7 @@ from fastapi import Request
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from kdrec.api.file_parts import FILE_PARTS, FileSendingTransport
+from kdrec.api.open_file import SENDS_FILES
 from kdrec.errors import InvalidInputError
 
 _STOPPING = "kdrec_stopping"
@@ -53,7 +54,7 @@ class OrderlyProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self.scope["extensions"] = {FILE_PARTS: {}}
+        self.scope["extensions"] = {FILE_PARTS: {}} if SENDS_FILES else {}
         self._in_head, self._field_bytes, self._unfinished_bytes = True, 0, 0
         self._begun += 1
 

@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -40,9 +41,19 @@ _SERVER = Path(__file__).with_name("xpublish_server.py")
 _START_SECONDS = 60
 
 
+@dataclass(frozen=True)  # without slots, so that its defaults can be read of the class
+class Size:
+    """Of the array: views x samples x classes."""
+
+    samples: int = 1024
+    views: int = 64
+    classes: int = 40
+
+
 def by_kdrec(url: str, caches: Iterator[Path]) -> Logits:
-    """Through kdrec's client, with an empty cache."""
+    """Through kdrec's client, with an empty cache; it is told ahead what it will read."""
     recording = open_recording(url, cache=next(caches))
+    recording.fetch_ahead(range(recording.num_views))
     return np.stack([recording.read(view)[1] for view in range(recording.num_views)])
 
 
@@ -102,38 +113,44 @@ def _timed(read: Callable[[], Logits], expected: Logits) -> float:
     return elapsed
 
 
-def main() -> None:
-    """Run and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--samples", type=int, default=1024)
-    parser.add_argument("--views", type=int, default=64)
-    parser.add_argument("--classes", type=int, default=40)
-    parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--xpublish", metavar="PYTHON")
-    options = parser.parse_args()
+def compare(size: Size, *, runs: int, xpublish: str | None) -> None:
+    """Print the ratios."""
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
         recording = folder / "recordings" / "bench.zarr"
-        samples = make_shapes(options.samples, seed=0, num_points=64)
-        plan = make_plan(samples, views=options.views, group=8, block_samples=1024)
-        expected = make_recording(recording, samples, plan=plan, num_classes=options.classes)
+        samples = make_shapes(size.samples, seed=0, num_points=64)
+        plan = make_plan(samples, views=size.views, group=8, block_samples=1024)
+        expected = make_recording(recording, samples, plan=plan, num_classes=size.classes)
         url = f"{stack.enter_context(service(recording.parent))}/bench"
         caches = (folder / f"cache{number}" for number in count())
         ways: dict[str, Callable[[], Logits]] = {
             "zarr over fsspec": partial(by_fsspec, f"{url}/zarr"),
             "zarr over obstore": partial(by_obstore, f"{url}/zarr"),
         }
-        if options.xpublish:
-            published = stack.enter_context(running_xpublish(options.xpublish, recording))
+        if xpublish:
+            published = stack.enter_context(running_xpublish(xpublish, recording))
             ways["xpublish, zarr over fsspec"] = partial(by_fsspec, published)
-        print(f"{options.views} views x {options.samples} samples x {options.classes} classes")
+        print(f"{size.views} views x {size.samples} samples x {size.classes} classes")
         for other, read in ways.items():
             pairs = [
                 (_timed(read, expected), _timed(partial(by_kdrec, url, caches), expected))
-                for _ in range(options.runs)
+                for _ in range(runs)
             ]
             print_pairs("kdrec, cached and checked", other, pairs,
                         amount=expected.nbytes / 1e6, unit="MB/s")  # fmt: skip
+
+
+def main() -> None:
+    """Run and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--samples", type=int, default=Size.samples)
+    parser.add_argument("--views", type=int, default=Size.views)
+    parser.add_argument("--classes", type=int, default=Size.classes)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--xpublish", metavar="PYTHON")
+    options = parser.parse_args()
+    size = Size(samples=options.samples, views=options.views, classes=options.classes)
+    compare(size, runs=options.runs, xpublish=options.xpublish)
 
 
 if __name__ == "__main__":

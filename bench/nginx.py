@@ -6,7 +6,12 @@ shard over and over. Cold: every shard once, after the page cache forgot it. The
 requests is lifted, the rest of the configuration is as shipped; one process of kdrec, one worker of
 nginx a core.
 
+The servers have the first core of this machine to themselves and the clients the last one, so that
+who needs more of the processor pays for it, and the client's work slows no server. Then the ways of
+`bench.arrays`: kdrec's client, zarr-python's own, and with --xpublish that server.
+
     python -m bench.nginx [--seconds 2] [--runs 3] [--connections 8] [--sizes 25kB 1MB 16MB]
+                          [--xpublish PYTHON]
 
 wrk and nginx are Debian packages of these names.
 """
@@ -26,11 +31,12 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from bench import arrays
 from bench.pairs import print_pairs
 from kdrec.samples import make_shapes
 from kdrec.testing import make_plan, make_recording
 from tests.docker.nginx import running_nginx
-from tests.programs import start
+from tests.programs import serving
 
 _ACCEL = "/internal/recordings/"
 _UNLIMITED = {"limit_req zone=requests burst=1000 delay=800;": ""}
@@ -74,11 +80,22 @@ CASES = (
 
 
 @contextmanager
+def only_on(core: int) -> Iterator[None]:
+    """Keep what this thread does and starts on one core."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@contextmanager
 def running_servers(root: Path, folder: Path) -> Iterator[tuple[Server, Server, Server]]:
     """The web server alone, kdrec alone, and both, over the same folder."""
     with ExitStack() as stack:
-        alone = stack.enter_context(_kdrec(root))
-        asked = stack.enter_context(_kdrec(root, "--accel-prefix", _ACCEL))
+        alone = stack.enter_context(serving(root))
+        asked = stack.enter_context(serving(root, "--accel-prefix", _ACCEL))
         start_nginx = partial(running_nginx, recordings=root, changes=_UNLIMITED)
         static, both = folder / "static", folder / "both"
         static.mkdir()
@@ -90,17 +107,6 @@ def running_servers(root: Path, folder: Path) -> Iterator[tuple[Server, Server, 
             Server("kdrec alone", f"{alone}/v1/recordings/{{}}/zarr"),
             Server("nginx + kdrec's permission", f"{front.recordings}/{{}}/zarr"),
         )
-
-
-@contextmanager
-def _kdrec(root: Path, *options: str) -> Iterator[str]:
-    process = start("serve", root, "--port", "0", *options)
-    try:
-        assert process.stdout is not None
-        yield process.stdout.readline().strip()
-    finally:
-        process.terminate()
-        process.communicate(timeout=30)
 
 
 def warm_seconds(url: str, *, seconds: int, connections: int) -> float:
@@ -198,6 +204,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--connections", type=int, default=8)
     names = [case.name for case in CASES]
+    parser.add_argument("--xpublish", metavar="PYTHON")
     parser.add_argument("--sizes", nargs="+", choices=names, default=names)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -205,9 +212,15 @@ def main() -> None:
         cases = [case for case in CASES if case.name in options.sizes]
         for case in cases:
             record(case, root)
-        with running_servers(root, Path(folder)) as servers:
-            for case in cases:
-                measure(case, root, servers, options)
+        cores = sorted(os.sched_getaffinity(0))
+        with ExitStack() as stack:
+            with only_on(cores[0]):
+                servers = stack.enter_context(running_servers(root, Path(folder)))
+            with only_on(cores[-1]):
+                for case in cases:
+                    measure(case, root, servers, options)
+    print("\nA whole array over HTTP, by its clients; nothing is pinned")
+    arrays.compare(arrays.Size(), runs=options.runs, xpublish=options.xpublish)
 
 
 if __name__ == "__main__":

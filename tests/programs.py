@@ -103,25 +103,38 @@ def start(*arguments: str | Path, cwd: Path | None = None) -> subprocess.Popen[s
 
 
 @contextmanager
-def service(folder: Path) -> Iterator[str]:
+def service(folder: Path, *options: str) -> Iterator[str]:
     """`kdrec serve` on a free port; gives the address of its recordings."""
-    with running_service(
-        [*KDREC, "serve", str(folder.resolve()), "--port", "0"], folder, environment()
-    ) as url:
+    with serving(folder.resolve(), *options) as url:
+        yield f"{url}/v1/recordings"
+
+
+@contextmanager
+def serving(
+    folder: str | Path, *options: str, env: Mapping[str, str] | None = None
+) -> Iterator[str]:
+    """`kdrec serve` on a free port; gives its address."""
+    command = [*KDREC, "serve", str(folder), "--port", "0", *options]
+    with running_service(command, env=environment(env)) as url:
         yield url
 
 
 @contextmanager
 def running_service(
-    command: Sequence[str | Path], folder: Path, env: Mapping[str, str]
+    command: Sequence[str | Path], *, cwd: Path | None = None, env: Mapping[str, str] | None = None
 ) -> Iterator[str]:
-    """A `kdrec serve` of any installation; gives the address of its recordings."""
+    """A `kdrec serve` of any installation; gives its address."""
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=folder, env=env
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        cwd=cwd,
+        env=environment() if env is None else env,
     )
     try:
         assert process.stdout is not None
-        yield process.stdout.readline().strip() + "/v1/recordings"
+        yield process.stdout.readline().strip()
     finally:
         process.terminate()
         process.communicate(timeout=30)

@@ -26,7 +26,15 @@ __all__ = [
 ]
 
 _WEB_FRAMEWORK = frozenset(
-    {"anyio", "fastapi", "prometheus_client", "pythonjsonlogger", "starlette", "uvicorn"}
+    {
+        "anyio",
+        "fastapi",
+        "httptools",
+        "prometheus_client",
+        "pythonjsonlogger",
+        "starlette",
+        "uvicorn",
+    }
 )
 
 

@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from kdrec.api.byte_budget import ByteBudget
 from kdrec.api.conditions import entity_tag, lists_tag, range_applies
 from kdrec.api.file_answers import FileAnswer
-from kdrec.api.hot_files import SoundFile
+from kdrec.api.hot_files import DelegatedFile, HotFile, SoundFile
 from kdrec.api.ranges import content_range, requested_part
 from kdrec.api.recording import Document, ListedFile, ServedRecording
 from kdrec.api.state import ServiceState
@@ -42,23 +42,38 @@ def answer_file(
     if isinstance(file, Document):
         return _answer_bytes(request, file, headers)
     prefix = state.settings.accel_prefix
-    if prefix is not None and _is_delegated(request, file):
-        _part(request, headers["ETag"], file.digest.size)  # refused here, not there
-        headers["X-Accel-Redirect"] = prefix + quote(recording.served_path(key))
-        del headers["Accept-Ranges"]  # the one in front adds its own
-        return Response(headers=headers)
-    found = SoundFile(recording.open(file), file.digest.size, headers)
-    state.hot_files.keep(address, key, found)
-    return answer_part(request, found, budget=state.budget)
+    found = _find(request, recording, file, headers, prefix=prefix)
+    if prefix is None or isinstance(found, DelegatedFile):  # as one without conditions gets it
+        state.hot_files.keep(address, key, found)
+    return answer_found(request, found, budget=state.budget)
 
 
-def answer_part(request: Request, found: SoundFile, *, budget: ByteBudget) -> FileAnswer:
-    """The answer that sends a file, or the part of it that the request names.
+def _find(
+    request: Request,
+    recording: ServedRecording,
+    file: ListedFile,
+    headers: dict[str, str],
+    *,
+    prefix: str | None,
+) -> HotFile:
+    """The file, to be sent from here or, where a prefix is told, by the web server in front."""
+    if prefix is None or not _is_delegated(request, file):
+        return SoundFile(recording.open(file), file.digest.size, headers)
+    placed = recording.place(file)
+    headers["X-Accel-Redirect"] = prefix + quote(placed.below)
+    del headers["Accept-Ranges"]  # the one in front adds its own
+    return DelegatedFile(placed, file.digest.size, headers)
+
+
+def answer_found(request: Request, found: HotFile, *, budget: ByteBudget) -> Response:
+    """The answer that sends a file or names it, or the part of it that the request names.
 
     Raises:
         HTTPException: Nothing of that part exists.
     """
     part = _part(request, found.headers["ETag"], found.size)
+    if isinstance(found, DelegatedFile):  # who sends it cuts it; what cannot be is refused here
+        return Response(headers=dict(found.headers))
     return FileAnswer(
         found.file,
         range(found.size) if part is None else part,

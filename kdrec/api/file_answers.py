@@ -7,11 +7,11 @@ from fastapi import Request, Response
 from starlette.types import Receive, Scope, Send
 
 from kdrec.api.byte_budget import ByteBudget
+from kdrec.api.file_parts import FILE_PARTS, FilePart
 from kdrec.api.open_file import OpenFile
+from kdrec.api.places import SentFile
 from kdrec.api.problems import respond
 from kdrec.errors import KdrecError
-
-PIECE_BYTES = 2**20  # smaller ones cost more than they save, larger ones are all in memory
 
 
 class FileAnswer(Response):
@@ -27,7 +27,7 @@ class FileAnswer(Response):
 
     def __init__(
         self,
-        file: OpenFile,
+        file: SentFile,
         part: range,
         *,
         budget: ByteBudget,
@@ -42,25 +42,31 @@ class FileAnswer(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await self._send_pieces(send)
+            await self._send_pieces(send, by_kernel=FILE_PARTS in scope.get("extensions", {}))
         except KdrecError as error:
             if self._begun:  # too late to say it: the connection ends, and the length tells
                 raise
             refusal = respond(Request(scope), error.outcome.http_status, error.kind, str(error))
             await refusal(scope, receive, send)
 
-    async def _send_pieces(self, send: Send) -> None:
-        starts = range(self._part.start, self._part.stop, PIECE_BYTES)
-        pieces = [range(start, min(start + PIECE_BYTES, self._part.stop)) for start in starts]
-        for piece in pieces:
+    async def _send_pieces(self, send: Send, *, by_kernel: bool) -> None:
+        step = self._file.piece_bytes
+        starts = range(self._part.start, self._part.stop, step)
+        pieces = [range(start, min(start + step, self._part.stop)) for start in starts]
+        for piece in pieces or [self._part]:
+            if by_kernel and isinstance(self._file, OpenFile):
+                await self._file.warm(piece)
+                await self._send_piece(send, piece, FilePart(self._file, piece))
+                continue
             async with self._budget.taking(len(piece)):
-                data = await self._file.read(piece)
-                await self._begin(send)  # only now: what goes wrong before can still be told
-                more = piece.stop < self._part.stop
-                await send({"type": "http.response.body", "body": data, "more_body": more})
-        if not pieces:
-            await self._begin(send)
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+                await self._send_piece(send, piece, await self._file.read(piece))
+
+    async def _send_piece(
+        self, send: Send, piece: range, data: bytes | bytearray | FilePart
+    ) -> None:
+        await self._begin(send)  # only now: what went wrong before could still be told
+        more = piece.stop < self._part.stop
+        await send({"type": "http.response.body", "body": data, "more_body": more})
 
     async def _begin(self, send: Send) -> None:
         if not self._begun:

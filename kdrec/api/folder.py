@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from kdrec.api.open_file import OpenFile
+from kdrec.api.places import PlacedFile
 from kdrec.api.signature import Signature
 from kdrec.errors import IntegrityError, KdrecError, NotFoundError, StorageError
 from kdrec.store import LocalStorage
@@ -18,7 +19,7 @@ _READ_ONLY = (
 
 
 class ServedFolder:
-    """A readable storage, which also reads parts of files.
+    """A recording in a folder; see `ServedPlace`.
 
     Args:
         path: The folder.
@@ -37,11 +38,6 @@ class ServedFolder:
             return path.read_bytes()
 
     def open(self, key: str) -> tuple[OpenFile, int]:
-        """A file to send, and its size.
-
-        Raises:
-            IntegrityError: It is no plain file, or a link to elsewhere.
-        """
         path = self._contained(key)
         with self._named(key):
             opened = OpenFile(os.open(path, _READ_ONLY), where=f"{key} of {self.name}")
@@ -50,20 +46,13 @@ class ServedFolder:
             raise IntegrityError(f"{key} of {self.name} is no plain file; put a copy in its place")
         return opened, status.st_size
 
-    def served_path(self, key: str) -> str:
-        """The path of a file below the served folder, links resolved, with `/`.
-
-        Raises:
-            IntegrityError: It is a link to elsewhere.
-        """
-        return self._contained(key).relative_to(self._within).as_posix()
+    def place(self, key: str) -> PlacedFile:
+        path = self._contained(key)
+        with self._named(key):
+            signature = Signature.of(path.lstat())
+        return PlacedFile(path, path.relative_to(self._within).as_posix(), signature)
 
     def check_contained(self) -> None:
-        """Whether it lies where it may.
-
-        Raises:
-            NotFoundError: It is a link to elsewhere.
-        """
         if not self._is_contained(Path(os.path.realpath(self._path))):
             raise NotFoundError(
                 f"recording {self.name} leads out of the folder that is served; "
@@ -75,7 +64,6 @@ class ServedFolder:
             yield from LocalStorage(self._path).keys(prefix)
 
     def signature(self, key: str) -> Signature | None:
-        """None where there is no such file; a file that cannot be reached is an error."""
         try:
             return Signature.of(os.stat(f"{self._path}/{key}"))  # noqa: PTH116 - asked very often
         except (FileNotFoundError, NotADirectoryError):
@@ -84,7 +72,6 @@ class ServedFolder:
             raise self._unreadable(key, error) from error
 
     def signatures(self, folder: str) -> dict[str, Signature]:
-        """Of the files directly in a folder, by key; none where there is no such folder."""
         try:
             with self._named(folder), os.scandir(self._path / folder) as entries:
                 return dict(_visible_files(folder, entries))

@@ -1,4 +1,4 @@
-"""Files that were found sound a moment ago and may be sent again without asking the disk."""
+"""Files that were found sound a moment ago and may be sent again without looking for them."""
 
 import asyncio
 import threading
@@ -6,7 +6,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from kdrec.api.open_file import OpenFile
+from anyio import to_thread
+
+from kdrec.api.places import PlacedFile, SentFile
 
 # For so long an answer may be one that a look at the disk would no longer give: that of a
 # recording as it was before it was replaced, under the entity tag that it had then.
@@ -22,16 +24,41 @@ class SoundFile:
         headers: Of every answer that sends it, the entity tag among them.
     """
 
-    file: OpenFile
+    file: SentFile
     size: int
     headers: Mapping[str, str]
+
+    async def is_sound(self) -> bool:
+        """Whether it may be sent: what was opened stays what it was."""
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class DelegatedFile:
+    """A file like that, sent by the web server in front, which opens it by its path.
+
+    Attributes:
+        headers: Of every answer that names it.
+    """
+
+    file: PlacedFile
+    size: int
+    headers: Mapping[str, str]
+
+    async def is_sound(self) -> bool:
+        """Whether the path still leads to the very file that was looked at."""
+        return await to_thread.run_sync(self.file.is_there)
+
+
+HotFile = SoundFile | DelegatedFile
 
 
 class HotFiles:
     """Sound files by address, each for a second.
 
-    Students ask for the same shards at the same time: for all but the first of them in a second no
-    worker thread is needed. The files stay open meanwhile, so that nothing here waits for a disk.
+    Students ask for the same shards at the same time: for all but the first of them in a second
+    nothing is looked up. Files that are sent from here stay open meanwhile, so that nothing waits
+    for a disk; at those that another sends, a worker thread has a look each time.
 
     Args:
         clock: Seconds that never run backwards.
@@ -39,23 +66,23 @@ class HotFiles:
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._files: dict[tuple[str, str], tuple[float, SoundFile]] = {}
+        self._files: dict[tuple[str, str], tuple[float, HotFile]] = {}
         self._lock = threading.Lock()
         self._sweep: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
         return len(self._files)
 
-    def keep(self, name: str, key: str, found: SoundFile) -> None:
+    def keep(self, name: str, key: str, found: HotFile) -> None:
         """Note what was found; from any thread."""
         with self._lock:
             if len(self._files) < _MOST_FILES:
                 self._files[name, key] = self._clock() + _SECONDS, found
 
-    def get(self, name: str, key: str) -> SoundFile | None:
+    def get(self, name: str, key: str) -> HotFile | None:
         """What was found at an address within the last second."""
-        until, found = self._files.get((name, key), (0.0, None))
-        return found if self._clock() < until else None
+        kept = self._files.get((name, key))
+        return kept[1] if kept is not None and self._clock() < kept[0] else None
 
     def sweep_later(self) -> None:
         """Close what is out of date, as soon as it is; in the event loop."""

@@ -1,16 +1,15 @@
-"""The short way to a file that was found sound a moment ago: no framework, no thread, no disk.
+"""The short way to a file that was found sound a moment ago: no framework, and hardly a disk.
 
 It gives what the route gives, or leaves the request to it.
 """
 
 import re
 
-from fastapi import Request
+from fastapi import Request, Response
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from kdrec.api.byte_answers import answer_part
-from kdrec.api.file_answers import FileAnswer
+from kdrec.api.byte_answers import answer_found
 from kdrec.api.state import ServiceState
 from kdrec.errors import KdrecError
 
@@ -31,18 +30,18 @@ class HotPath:
         self._state = state
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        answer = self._answer(scope) if scope["type"] == "http" else None
+        answer = await self._answer(scope) if scope["type"] == "http" else None
         if answer is not None:
             scope["kdrec.route"] = "/v1/recordings/{name}/zarr/{key}"
         await (answer or self._app)(scope, receive, send)
         self._state.hot_files.sweep_later()
 
-    def _answer(self, scope: Scope) -> FileAnswer | None:
+    async def _answer(self, scope: Scope) -> Response | None:
         match = _FILE.fullmatch(scope["path"]) if scope["method"] == "GET" else None
         if match is None or any(name in _CONDITIONS for name, _ in scope["headers"]):
             return None
         found = self._state.hot_files.get(match[1], match[2])
-        if found is None:
+        if found is None or not await found.is_sound():
             return None
         request = Request(scope)
         try:
@@ -50,6 +49,6 @@ class HotPath:
             if not grant.may_read(match[1].partition("@")[0]):
                 return None
             scope["kdrec.token"] = grant.name
-            return answer_part(request, found, budget=self._state.budget)
+            return answer_found(request, found, budget=self._state.budget)
         except (KdrecError, HTTPException):
             return None  # the route says it

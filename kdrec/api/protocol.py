@@ -1,21 +1,27 @@
-"""HTTP on a connection, as uvicorn has it, and the news that the service stops."""
+"""HTTP on a connection as uvicorn has it; bounded heads, the kernel sends files, orderly stops."""
 
 import asyncio
 import logging
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from fastapi import Request
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from kdrec.api.file_parts import FILE_PARTS, FileSendingTransport
+from kdrec.api.open_file import SENDS_FILES
+from kdrec.errors import InvalidInputError
 
 _STOPPING = "kdrec_stopping"
+_MOST_HEAD_BYTES = 64 * 1024
 _logger = logging.getLogger(__name__)
 
 
-class OrderlyProtocol(H11Protocol):
-    """Tells the requests of a worker when it begins to stop.
+class OrderlyProtocol(HttpToolsProtocol):
+    """Refuses endless heads, cuts off who takes nothing, and tells requests that the worker stops.
 
-    uvicorn waits for answers under way, but tells the application only when all are done: one that
-    waits for something to happen would hold the stop up.
+    uvicorn's fast parser takes a head of any length. And uvicorn waits for answers under way, but
+    tells the application only when all are done: one that waits for something to happen would hold
+    the stop up.
 
     Attributes:
         stall_seconds: After which a client that takes nothing is cut off.
@@ -26,7 +32,59 @@ class OrderlyProtocol(H11Protocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.app_state.setdefault(_STOPPING, asyncio.Event())
+        self._head_limit = self.config.h11_max_incomplete_event_size or _MOST_HEAD_BYTES
+        self._in_head = False
+        self._field_bytes = 0
+        self._unfinished_bytes = 0
+        self._begun = 0
         self._stalled: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self._files = FileSendingTransport(transport)
+        super().connection_made(cast(asyncio.Transport, self._files))
+
+    def data_received(self, data: bytes) -> None:
+        goes_on, self._begun = self._in_head, 0
+        super().data_received(data)
+        # The parser may keep a field of any length to itself until that ends.
+        if self._begun == int(not goes_on):
+            self._unfinished_bytes += len(data)
+        if self._in_head and self._unfinished_bytes > self._head_limit:
+            self.send_400_response(self._refusal())
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope["extensions"] = {FILE_PARTS: {}} if SENDS_FILES else {}
+        self._in_head, self._field_bytes, self._unfinished_bytes = True, 0, 0
+        self._begun += 1
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        self._count(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        super().on_header(name, value)
+        self._count(len(name) + len(value))
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no request; in the middle of an answer there is no place to say so."""
+        cycle = self.cycle
+        if cycle is not None and cycle.response_started and not cycle.response_complete:
+            self.transport.abort()
+        else:
+            super().send_400_response(msg)
+
+    def _count(self, num_bytes: int) -> None:
+        self._field_bytes += num_bytes
+        if self._field_bytes > self._head_limit:  # the parser answers 400
+            raise InvalidInputError(self._refusal())
+
+    def _refusal(self) -> str:
+        return f"the head of a request may have {self._head_limit} bytes"
 
     def pause_writing(self) -> None:
         """The client does not take what is sent: give it some time, then cut it off.
@@ -39,8 +97,9 @@ class OrderlyProtocol(H11Protocol):
         self._stalled = loop.call_later(self.stall_seconds, self._cut_off)
 
     def resume_writing(self) -> None:
-        super().resume_writing()
         self._stop_waiting()
+        if self._files.go_on():
+            super().resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()

@@ -4,7 +4,9 @@ import io
 import json
 import re
 from collections.abc import Iterator, Mapping
+from typing import Any
 
+import numpy as np
 from fastapi import HTTPException
 
 from kdrec.api.records import Column
@@ -61,31 +63,45 @@ def arrow_stream(batches: Batches, *, metadata: Mapping[str, str]) -> Iterator[b
         metadata: Of the schema.
 
     Raises:
-        InvalidInputError: pyarrow is not installed.
+        InvalidInputError: nanoarrow is not installed.
     """
     try:
-        import pyarrow
+        from nanoarrow import ipc
     except ModuleNotFoundError as error:
         raise InvalidInputError(
-            f"this service has no pyarrow for {ARROW}; ask for {JSON}, or have it installed: "
+            f"this service has no nanoarrow for {ARROW}; ask for {JSON}, or have it installed: "
             "pip install 'kdrec[serve]'",
             kind=ErrorKind.MISSING_DEPENDENCY,
         ) from error
-    sink, writer = io.BytesIO(), None
+    sink = io.BytesIO()
+    writer = ipc.StreamWriter.from_writable(sink)
     for batch in batches:
-        arrays = [
-            pyarrow.array(values)
-            if values.ndim == 1
-            else pyarrow.FixedSizeListArray.from_arrays(values.ravel(), values.shape[1])
-            for values in batch.values()
-        ]
-        table = pyarrow.record_batch(arrays, names=list(batch), metadata=dict(metadata))
-        writer = writer or pyarrow.ipc.new_stream(sink, table.schema)
-        writer.write_batch(table)
+        writer.write_array(_record_batch(batch, metadata))
         yield _taken(sink)
-    if writer is not None:
-        writer.close()
-        yield _taken(sink)
+    writer.close()  # only at the end: it writes the mark that nothing is missing
+    yield _taken(sink)
+
+
+def _record_batch(batch: Mapping[str, Column], metadata: Mapping[str, str]) -> Any:
+    import nanoarrow
+    from nanoarrow.c_array import c_array_from_buffers
+
+    columns = {name: _arrow_column(values) for name, values in batch.items()}
+    fields = nanoarrow.struct({name: column.schema for name, column in columns.items()})
+    schema = nanoarrow.c_schema(fields).modify(metadata=dict(metadata))
+    length = len(next(iter(batch.values())))
+    return c_array_from_buffers(schema, length, [None], children=list(columns.values()))
+
+
+def _arrow_column(values: Column) -> Any:
+    import nanoarrow
+    from nanoarrow.c_array import c_array_from_buffers
+
+    flat = nanoarrow.c_array(np.ascontiguousarray(values).ravel())
+    if values.ndim == 1:
+        return flat
+    lists = nanoarrow.fixed_size_list(flat.schema, values.shape[1])
+    return c_array_from_buffers(lists, len(values), [None], children=[flat])
 
 
 def _taken(sink: io.BytesIO) -> bytes:

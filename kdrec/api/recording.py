@@ -4,8 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Self
 
-from kdrec.api.folder import ServedFolder
-from kdrec.api.open_file import OpenFile
+from kdrec.api.places import PlacedFile, SentFile, ServedPlace
 from kdrec.api.signature import Signature
 from kdrec.errors import IncompleteError, IntegrityError, NotFoundError
 from kdrec.store import (
@@ -66,7 +65,7 @@ class ServedRecording:
         InvalidInputError: It is something else, or of a newer format.
     """
 
-    def __init__(self, folder: ServedFolder) -> None:
+    def __init__(self, folder: ServedPlace) -> None:
         self._folder = folder
         self._signatures = _signatures(folder)  # before reading, so that no change is overlooked
         self._reader = RecordingReader(folder, where=folder.name, memory=_RECORDS_MEMORY)
@@ -98,7 +97,7 @@ class ServedRecording:
         """Digest of the seal, None while the recording goes on."""
         return self._reader.identity
 
-    def is_current(self, folder: ServedFolder) -> bool:
+    def is_current(self, folder: ServedPlace) -> bool:
         """Whether that folder still holds the header and the seal that were read here."""
         return self._signatures == _signatures(folder)
 
@@ -122,7 +121,7 @@ class ServedRecording:
         self._check_size(key, digest)
         return ListedFile(key, digest)
 
-    def open(self, file: ListedFile) -> OpenFile:
+    def open(self, file: ListedFile) -> SentFile:
         """The file of a key, to be sent.
 
         Raises:
@@ -132,13 +131,15 @@ class ServedRecording:
         self._compare_size(file.key, size, file.digest)
         return opened
 
-    def served_path(self, key: str) -> str:
-        """Where the file of a key lies below the served folder, links resolved, with `/`.
+    def place(self, file: ListedFile) -> PlacedFile:
+        """Where the file of a key lies, to be sent by another.
 
         Raises:
-            IntegrityError: It is a link to elsewhere.
+            IntegrityError: It has another size than the ledger says, or is a link to elsewhere.
         """
-        return self._folder.served_path(key)
+        placed = self._folder.place(file.key)
+        self._compare_size(file.key, placed.signature.size, file.digest)
+        return placed
 
     def ledger(self) -> Document:
         """Everything that is committed, in one JSON document."""
@@ -197,5 +198,5 @@ class ServedRecording:
             )
 
 
-def _signatures(folder: ServedFolder) -> tuple[Signature | None, ...]:
+def _signatures(folder: ServedPlace) -> tuple[Signature | None, ...]:
     return tuple(folder.signature(key) for key in _DECIDING_KEYS)

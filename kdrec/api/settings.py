@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kdrec.api.token_file import TokenFile
 from kdrec.errors import InvalidInputError, NotFoundError
+from kdrec.store import is_object_address
 
 _GREATEST_PORT = 65535
 _MOST_WORKERS = 256
@@ -27,7 +28,7 @@ class ServiceSettings:
     """See the module.
 
     Attributes:
-        root: Folder of recordings, or one recording.
+        root: Folder of recordings, or one recording; a string is the address of an object store.
         host: Name or address of the interface to listen on.
         port: 0 for any free one.
         workers: Processes that answer.
@@ -52,7 +53,7 @@ class ServiceSettings:
             both tokens and `public` are given.
     """
 
-    root: Path
+    root: Path | str
     host: str = "127.0.0.1"
     port: int = 8080
     workers: int = 1
@@ -71,7 +72,9 @@ class ServiceSettings:
     access_log: bool = True
 
     def __post_init__(self) -> None:
-        if not self.root.is_dir():
+        if isinstance(self.root, str):
+            _check_address(self.root, self.accel_prefix)
+        elif not self.root.is_dir():
             raise NotFoundError(
                 f"no folder {self.root}; give a folder that holds recordings, or a recording"
             )
@@ -91,6 +94,19 @@ class ServiceSettings:
             )
         if self.tokens is not None:
             _check_tokens(self.tokens, public=self.public)
+
+
+def _check_address(root: str, accel_prefix: str | None) -> None:
+    if not is_object_address(root):
+        raise InvalidInputError(
+            f"{root!r} is no address of an object store; give s3://BUCKET/FOLDER, gs:// or az:// "
+            "alike, or a folder"
+        )
+    if accel_prefix is not None:
+        raise InvalidInputError(
+            f"nginx cannot send the files of {root}; leave --accel-prefix away, and let nginx keep "
+            "what it has sent (docker/nginx/nginx-cache.conf)"
+        )
 
 
 def _check_port(noun: str, port: int) -> None:

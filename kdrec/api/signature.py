@@ -5,14 +5,18 @@ from typing import NamedTuple
 
 
 class Signature(NamedTuple):
-    """See the module."""
+    """See the module.
 
-    inode: int
-    modified: int
-    changed: int
+    Attributes:
+        mark: Another for every file that has had this place.
+        size: Bytes.
+    """
+
+    mark: tuple[int, int, int] | str
     size: int
 
     @classmethod
     def of(cls, status: os.stat_result) -> "Signature":
         """Of a file, from its status."""
-        return cls(status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size)
+        mark = (status.st_ino, status.st_mtime_ns, status.st_ctime_ns)
+        return cls(mark, status.st_size)

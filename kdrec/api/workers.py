@@ -186,7 +186,7 @@ def _config(settings: ServiceSettings, app: FastAPI | _WorkerApp) -> uvicorn.Con
         forwarded_allow_ips=list(settings.trusted_proxies),
         timeout_graceful_shutdown=settings.shutdown_seconds,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-        h11_max_incomplete_event_size=settings.max_header_bytes,
+        h11_max_incomplete_event_size=settings.max_header_bytes,  # our protocol reads it there
         http=OrderlyProtocol,
         loop="asyncio",
         ws="none",

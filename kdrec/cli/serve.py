@@ -1,116 +1,35 @@
 """`kdrec serve`."""
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from kdrec.api import LogFormat
+from kdrec.cli import serve_options as option
 from kdrec.cli.options import Config
 from kdrec.cli.terminal import say
-
-_ACCESS, _LIMITS, _OPERATIONS = "Who may read", "Limits of each worker", "Operations"
-
-
-def _variable(name: str) -> str:
-    return f"KDREC_SERVE_{name}"
+from kdrec.store import is_object_address
 
 
 def serve(
-    folder: Annotated[
-        Path,
-        typer.Argument(
-            envvar=_variable("FOLDER"), help="Folder that holds recordings, or a recording."
-        ),
-    ],
-    host: Annotated[
-        str, typer.Option(envvar=_variable("HOST"), help="Address to listen on.")
-    ] = "127.0.0.1",
-    port: Annotated[
-        int, typer.Option(envvar=_variable("PORT"), help="0 takes a free one.")
-    ] = 8080,
-    workers: Annotated[
-        int, typer.Option(envvar=_variable("WORKERS"), help="Processes that answer.")
-    ] = 1,
-    accel_prefix: Annotated[
-        str | None,
-        typer.Option(
-            envvar=_variable("ACCEL_PREFIX"),
-            help="nginx is in front and sends the files: its internal location, /internal/.",
-        ),
-    ] = None,
-    tokens: Annotated[
-        Path | None,
-        typer.Option(
-            envvar=_variable("TOKENS"), rich_help_panel=_ACCESS,
-            help="File of token hashes, see `kdrec token`: only who has a token may read.",
-        ),
-    ] = None,
-    public: Annotated[
-        bool,
-        typer.Option(
-            "--public", envvar=_variable("PUBLIC"), rich_help_panel=_ACCESS,
-            help="Let other machines ask, without any token.",
-        ),
-    ] = False,
-    trusted_proxies: Annotated[
-        str,
-        typer.Option(
-            envvar=_variable("TRUSTED_PROXIES"), rich_help_panel=_ACCESS, metavar="ADDRESS,...",
-            help="Addresses or networks whose X-Forwarded-For is believed.",
-        ),
-    ] = "",
-    max_requests: Annotated[
-        int,
-        typer.Option(
-            envvar=_variable("MAX_REQUESTS"), rich_help_panel=_LIMITS, help="Under way at once."
-        ),
-    ] = 1000,
-    max_bytes: Annotated[
-        int,
-        typer.Option(
-            envvar=_variable("MAX_BYTES"), rich_help_panel=_LIMITS,
-            help="Of answers in memory at once.",
-        ),
-    ] = 256 * 2**20,
-    max_header_bytes: Annotated[
-        int,
-        typer.Option(
-            envvar=_variable("MAX_HEADER_BYTES"), rich_help_panel=_LIMITS, help="Of a request."
-        ),
-    ] = 32 * 1024,
-    shutdown_seconds: Annotated[
-        int,
-        typer.Option(
-            envvar=_variable("SHUTDOWN_SECONDS"), rich_help_panel=_LIMITS,
-            help="A stop waits so long for answers under way.",
-        ),
-    ] = 10,
-    metrics_port: Annotated[
-        int | None,
-        typer.Option(
-            envvar=_variable("METRICS_PORT"), rich_help_panel=_OPERATIONS,
-            help="Offer metrics for Prometheus on a port of their own.",
-        ),
-    ] = None,
-    metrics_host: Annotated[
-        str, typer.Option(envvar=_variable("METRICS_HOST"), rich_help_panel=_OPERATIONS)
-    ] = "127.0.0.1",
-    log_format: Annotated[
-        LogFormat,
-        typer.Option(
-            envvar=_variable("LOG_FORMAT"), rich_help_panel=_OPERATIONS, help="Of stderr."
-        ),
-    ] = LogFormat.TEXT,
-    access_log: Annotated[
-        bool,
-        typer.Option(
-            envvar=_variable("ACCESS_LOG"), rich_help_panel=_OPERATIONS,
-            help="A line for every request.",
-        ),
-    ] = True,
+    folder: option.Root,
+    host: option.Host = "127.0.0.1",
+    port: option.Port = 8080,
+    workers: option.Workers = 1,
+    accel_prefix: option.AccelPrefix = None,
+    tokens: option.Tokens = None,
+    public: option.Public = False,
+    trusted_proxies: option.TrustedProxies = "",
+    max_requests: option.MaxRequests = 1000,
+    max_bytes: option.MaxBytes = 256 * 2**20,
+    max_header_bytes: option.MaxHeaderBytes = 32 * 1024,
+    shutdown_seconds: option.ShutdownSeconds = 10,
+    metrics_port: option.MetricsPort = None,
+    metrics_host: option.MetricsHost = "127.0.0.1",
+    log_format: option.LogLines = LogFormat.TEXT,
+    access_log: option.AccessLog = True,
     config: Config = None,
-) -> None:  # fmt: skip
+) -> None:
     """Serve recordings over HTTP until Ctrl-C; OpenAPI at /docs.
 
     The command line wins over KDREC_SERVE_... in the environment, that over --config.
@@ -119,7 +38,7 @@ def serve(
     from kdrec.api import serve as run
 
     settings = ServiceSettings(
-        root=folder,
+        root=folder if is_object_address(folder) else Path(folder),
         host=host,
         port=port,
         workers=workers,

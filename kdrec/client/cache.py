@@ -23,10 +23,13 @@ class CacheRules:
     Attributes:
         limit: Bytes that the recording's files may take; None for no limit.
         locks: Folder for locks, beside the recording; None where only one process fetches.
+        durable: Whether shards must outlast a power cut. In a cache they need not: every read
+            checks them, and fetches again what is torn.
     """
 
     limit: int | None = None
     locks: Path | None = None
+    durable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,11 @@ class ShardCache:
     def contents_stay(self) -> AbstractContextManager[object]:
         """Hold this while nothing may be dropped."""
         return self._lock("evict")
+
+    def write(self, key: str, data: bytes) -> None:
+        """Keep a file that was fetched."""
+        durable = self._rules.durable or not key.startswith(_SHARD_FOLDERS)
+        self._folder.write(key, data, durable=durable)
 
     def note_use(self, key: str) -> None:
         """The file was read now."""

@@ -64,7 +64,7 @@ def open_recording(
         folder, summary = LocalStorage(root / _cache_key(known)), known
         transport = OfflineTransport(remembered, folder, str(error))
     name = _cache_key(summary)
-    rules = CacheRules(limit=cache_limit, locks=root / ".locks" / name)
+    rules = CacheRules(limit=cache_limit, locks=root / ".locks" / name, durable=False)
     folder = LocalStorage(root / name)
     storage = RemoteStorage(transport, folder, header=summary.header, rules=rules)
     recording = Recording(storage, where=text, remote=True, watch=watch_of(transport), wait=wait)

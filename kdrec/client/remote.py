@@ -117,7 +117,7 @@ class RemoteStorage:
             if key != ROOT_KEY or self._folder.has(ROOT_KEY):
                 self._cache.make_room(key, len(data))
                 with self._books, self._cache.contents_stay():
-                    self._folder.write(key, data)
+                    self._cache.write(key, data)
                     self._note_here(key)
             return data
 

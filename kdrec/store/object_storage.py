@@ -96,6 +96,35 @@ class ObjectStorage:
             found = self._store().head(key)
             return str(found["e_tag"]), int(found["size"])
 
+    def marks(self, prefix: str = "") -> dict[str, tuple[str, int]]:
+        """Tag and size of every file below a folder, by key."""
+        with self._translated(prefix):
+            entries = [entry for page in self._store().list(prefix) for entry in page]
+        return {str(e["path"]): (str(e["e_tag"]), int(e["size"])) for e in entries}
+
+    def folders(self) -> list[str]:
+        """Names of the folders directly below this address."""
+        with self._translated(""):
+            found = self._store().list_with_delimiter()["common_prefixes"]
+        return sorted(str(path).rstrip("/") for path in found)
+
+    def read_part(self, key: str, part: range, *, tag: str) -> bytes:
+        """Some bytes of a file.
+
+        Args:
+            key: Of the file.
+            part: Of its bytes; not empty.
+            tag: That it must still have; see `mark`.
+
+        Raises:
+            NotFoundError: There is none.
+            StorageError: It was replaced, or cannot be read.
+        """
+        check_key(key)
+        asked: Any = {"range": (part.start, part.stop), "if_match": tag}
+        with self._translated(key):
+            return bytes(self._store().get(key, options=asked).bytes())
+
     def delete(self, key: str) -> None:
         check_key(key)
         if self._lease is not None:

@@ -121,7 +121,16 @@ class LocalStorage:
                 raise StorageError(f"{path} is no file; look at where the recording is from")
             return path.read_bytes()
 
-    def write(self, key: str, data: bytes) -> None:
+    def write(self, key: str, data: bytes, *, durable: bool = True) -> None:
+        """Replace the file atomically.
+
+        Args:
+            key: Of the file.
+            data: All of it.
+            durable: Whether it is on the disk before this returns. Without, what a power cut leaves
+                may be torn: for files whose digest is checked whenever they are read, and that can
+                be had again.
+        """
         path = self.path(key)
         self._check_contained(path.parent)  # a link in its own place is replaced, not followed
         temporary = path.with_name(
@@ -133,12 +142,14 @@ class LocalStorage:
                 with temporary.open("wb") as file:
                     file.write(data)
                     file.flush()
-                    os.fsync(file.fileno())
+                    if durable:
+                        os.fsync(file.fileno())
                 temporary.replace(path)
             except OSError:
                 temporary.unlink(missing_ok=True)
                 raise
-            _flush_folders(path.parent, self.root)
+            if durable:
+                _flush_folders(path.parent, self.root)
 
     def _check_contained(self, path: Path) -> None:
         """Whether no link leads out of the folder.

@@ -143,7 +143,7 @@ def ask() -> Ask:
 
 
 @contextmanager
-def running(root: Path, **settings: Any) -> Iterator[str]:
+def running(root: Path | str, **settings: Any) -> Iterator[str]:
     """The address of a real server in a thread."""
     ready: Queue[str] = Queue()
     told = ServiceSettings(root=root, port=0, **settings)

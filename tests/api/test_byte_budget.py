@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from kdrec.api.byte_budget import ByteBudget
-from kdrec.api.file_answers import PIECE_BYTES, FileAnswer
-from kdrec.api.open_file import OpenFile
+from kdrec.api.file_answers import FileAnswer
+from kdrec.api.open_file import PIECE_BYTES, OpenFile
 from kdrec.errors import ErrorKind, ServiceError, StorageError
 
 

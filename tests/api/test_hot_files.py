@@ -158,7 +158,7 @@ def test_memory_and_disk_give_the_same_bytes(big: Path, start: int, length: int)
     opened = OpenFile(os.open(big, os.O_RDONLY), where="big")
     part = range(start, min(start + length, big.stat().st_size))
     expected = big.read_bytes()[part.start : part.stop]
-    assert asyncio.run(opened.read(part)) == opened._read_from_disk(part) == expected
+    assert asyncio.run(opened.read(part)) == opened.read_now(part) == expected
 
 
 def test_a_disk_that_fails_is_an_error(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@ import io
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,10 +14,10 @@ from fastapi import HTTPException
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdrec.api.record_streams import ARROW, JSON, choose_format, json_stream
+from kdrec.api.record_streams import ARROW, JSON, arrow_stream, choose_format, json_stream
 from kdrec.api.records import BATCH_RECORDS, RecordQuery
 from kdrec.client import open_recording
-from kdrec.errors import ErrorKind
+from kdrec.errors import ErrorKind, IntegrityError
 from kdrec.samples import make_shapes
 from kdrec.store import LocalStorage, RecordingReader
 from kdrec.testing import make_plan, make_recording
@@ -132,10 +132,25 @@ def test_many_records_come_in_batches(tmp_path: Path) -> None:
     assert [record["sample"] for record in records] == list(range(len(samples)))
 
 
-def test_without_pyarrow_only_arrow_is_refused(finished: Path) -> None:
+def test_an_arrow_stream_that_breaks_off_has_no_end_mark() -> None:
+    def broken() -> Iterator[dict[str, np.ndarray]]:
+        yield {"sample": np.arange(3), "logits": np.zeros((3, 2), np.float32)}
+        raise IntegrityError("the second block is damaged")
+
+    with pytest.raises(IntegrityError):
+        list(arrow_stream(broken(), metadata={"view": "0"}))
+    stream = arrow_stream(broken(), metadata={"view": "0"})
+    begun = next(stream)
+    whole = b"".join(arrow_stream(iter([next(broken())]), metadata={"view": "0"}))
+    assert whole.startswith(begun)
+    assert whole[len(begun) :] == b"\xff\xff\xff\xff\0\0\0\0"
+    assert pyarrow.ipc.open_stream(whole).read_all().schema.metadata == {b"view": b"0"}
+
+
+def test_without_nanoarrow_only_arrow_is_refused(finished: Path) -> None:
     program = f"""
 import sys
-sys.modules["pyarrow"] = None
+sys.modules["nanoarrow"] = None
 from pathlib import Path
 from starlette.testclient import TestClient
 from kdrec.api import ServiceSettings, create_app

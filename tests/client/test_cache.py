@@ -157,6 +157,23 @@ def test_a_recording_that_was_read_opens_without_its_server(path: Path, tmp_path
         open_recording(f"{address}/other", cache=tmp_path)
 
 
+@pytest.mark.parametrize("left", [0, 17])
+def test_shards_torn_by_a_power_cut_are_fetched_again_and_never_read(
+    path: Path, url: str, tmp_path: Path, left: int
+) -> None:
+    """The cache does not wait for the disk: what is left of a shard may be anything."""
+    expected = open_recording(url, cache=tmp_path).read(0)[1]
+    shards = [file for file in tmp_path.rglob("*") if file.is_file() and "/c/" in file.as_posix()]
+    assert shards
+    for file in shards:
+        os.truncate(file, left)
+    np.testing.assert_array_equal(open_recording(url, cache=tmp_path).read(0)[1], expected)
+    originals = {file.relative_to(path).as_posix(): file for file in path.rglob("*")}
+    for file in shards:
+        (original,) = [o for key, o in originals.items() if file.as_posix().endswith("/" + key)]
+        assert file.read_bytes() == original.read_bytes()
+
+
 def test_what_is_fetched_ahead_needs_no_server_later(path: Path, tmp_path: Path) -> None:
     transport = CountingTransport(FilesTransport(LocalStorage(path), where="r"), pause=0.02)
     storage = storage_over(transport, path, tmp_path)

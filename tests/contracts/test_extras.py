@@ -121,8 +121,9 @@ def test_serve_needs_its_extra_and_fetch_needs_none(installed: Installed, folder
         assert done.code == 2
         assert "pip install 'kdrec[serve]'" in done.err
         return
-    with running_service([installed.program, "serve", ".", "--port", "0"], folder, _alone()) as url:
-        fetched = installed.run("fetch", f"{url}/r", "copy.zarr", cwd=folder)
+    command: list[str | Path] = [installed.program, "serve", ".", "--port", "0"]
+    with running_service(command, cwd=folder, env=_alone()) as url:
+        fetched = installed.run("fetch", f"{url}/v1/recordings/r", "copy.zarr", cwd=folder)
     assert fetched.code == 0, fetched.err
     assert installed.run("verify", "copy.zarr", "--bytes", cwd=folder).code == 0
 

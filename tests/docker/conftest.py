@@ -1,7 +1,7 @@
 """Recordings behind a real kdrec behind a real nginx."""
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -12,7 +12,7 @@ import pytest
 from kdrec.samples import make_shapes
 from kdrec.testing import make_plan, make_recording
 from tests.docker.nginx import Nginx, find_nginx, running_nginx
-from tests.programs import start
+from tests.programs import serving
 
 StartNginx = Callable[..., AbstractContextManager[Nginx]]
 Serve = Callable[..., AbstractContextManager[str]]
@@ -29,27 +29,16 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@contextmanager
-def _serve(folder: Path, *options: str) -> Iterator[str]:
-    process = start("serve", folder, "--port", "0", *options)
-    try:
-        assert process.stdout is not None
-        yield process.stdout.readline().strip()
-    finally:
-        process.terminate()
-        process.communicate(timeout=30)
-
-
 @pytest.fixture
 def serve() -> Serve:
     """`kdrec serve` on a free port while a with statement lasts; gives its address."""
-    return _serve
+    return serving
 
 
 @pytest.fixture(scope="session")
 def service(root: Path) -> Iterator[str]:
     """The address of a service over `root` that asks for no tokens."""
-    with _serve(root) as url:
+    with serving(root) as url:
         yield url
 
 

@@ -112,8 +112,8 @@ class RemovingStorage(LocalStorage):
         super().__init__(root)
         self._left = after
 
-    def write(self, key: str, data: bytes) -> None:
-        super().write(key, data)
+    def write(self, key: str, data: bytes, *, durable: bool = True) -> None:
+        super().write(key, data, durable=durable)
         if key.startswith("ledger/g"):
             self._left -= 1
             if self._left == 0:

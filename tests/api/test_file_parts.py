@@ -1,0 +1,191 @@
+"""Files that the kernel sends: the same bytes, in the same order, to whatever client."""
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from starlette.types import Receive, Scope, Send
+
+from kdrec.api.byte_budget import ByteBudget
+from kdrec.api.file_answers import FileAnswer
+from kdrec.api.file_parts import FILE_PARTS
+from kdrec.api.open_file import OpenFile
+from kdrec.api.protocol import OrderlyProtocol
+
+SIZE = 9 * 2**20 + 17
+REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+LAST = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+
+class OneFile:
+    """Answers every request with the same file."""
+
+    def __init__(self, path: Path) -> None:
+        self.file = OpenFile(os.open(path, os.O_RDONLY), where="the file")
+        self.budget = ByteBudget(2**22, patience=10)
+        self.by_kernel = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def counting(message: Any) -> None:
+            self.by_kernel += not isinstance(message.get("body", b""), bytes | bytearray)
+            await send(message)
+
+        assert FILE_PARTS in scope["extensions"]
+        size = self.file.status().st_size
+        answer = FileAnswer(
+            self.file,
+            range(SIZE),
+            budget=self.budget,
+            status=HTTPStatus.OK,
+            headers={"ETag": str(size)},
+        )
+        await answer(scope, receive, counting)
+
+
+@contextmanager
+def served(app: OneFile) -> Iterator[tuple[str, int]]:
+    listener = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(
+        app, http=OrderlyProtocol, lifespan="off", log_config=None, ws="none", loop="asyncio"
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        yield listener.getsockname()
+    finally:
+        server.should_exit = True
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    (tmp_path / "file").write_bytes(os.urandom(SIZE))
+    return tmp_path / "file"
+
+
+@pytest.fixture
+def app(path: Path) -> OneFile:
+    return OneFile(path)
+
+
+def receive(address: tuple[str, int], *requests: bytes, pause: float = 0.0) -> bytes:
+    """All that comes; with pauses, through a small window."""
+    with socket.socket() as client:
+        if pause:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        client.settimeout(30)
+        client.connect(address)
+        client.sendall(b"".join(requests))
+        found = bytearray()
+        while data := client.recv(2**18):
+            found += data
+            time.sleep(pause)
+        return bytes(found)
+
+
+def bodies(answer: bytes, count: int) -> list[bytes]:
+    found = []
+    for _ in range(count):
+        head, _, answer = answer.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200")
+        found.append(answer[:SIZE])
+        answer = answer[SIZE:]
+    return [*found, answer]
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.0005])
+def test_fast_and_slow_clients_get_every_byte(app: OneFile, path: Path, pause: float) -> None:
+    with served(app) as address:
+        assert bodies(receive(address, LAST, pause=pause), 1) == [path.read_bytes(), b""]
+    assert app.by_kernel == 10
+
+
+def test_answers_asked_for_together_come_one_after_the_other(app: OneFile, path: Path) -> None:
+    data = path.read_bytes()
+    with served(app) as address:
+        answer = receive(address, REQUEST, REQUEST, LAST, pause=0.0002)
+        assert bodies(answer, 3) == [data, data, data, b""]
+
+
+def test_a_refusal_does_not_get_into_the_answer_before_it(app: OneFile, path: Path) -> None:
+    data = path.read_bytes()
+    with served(app) as address, socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        client.connect(address)
+        client.sendall(REQUEST)
+        found = client.recv(1000)
+        client.sendall(b"\0nonsense\r\n\r\n")
+        with suppress(ConnectionResetError):
+            while piece := client.recv(2**18):
+                found += piece
+    _, _, body = found.partition(b"\r\n\r\n")
+    assert len(body) < SIZE
+    assert data.startswith(body)
+
+
+def test_a_file_cut_off_in_its_place_ends_the_answer_early(app: OneFile, path: Path) -> None:
+    data = path.read_bytes()
+    with served(app) as address, socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        client.connect(address)
+        client.sendall(LAST)
+        begun = client.recv(100)
+        os.truncate(path, 2**16)
+        found = begun
+        with suppress(ConnectionResetError):
+            while piece := client.recv(2**18):
+                found += piece
+    _, _, body = found.partition(b"\r\n\r\n")
+    assert len(body) < SIZE
+    assert data.startswith(body)
+
+
+def test_a_client_that_leaves_takes_nothing_with_it(app: OneFile, path: Path) -> None:
+    with served(app) as address:
+        for _ in range(20):
+            with socket.create_connection(address) as client:
+                client.sendall(REQUEST)
+                client.recv(1000)
+        assert bodies(receive(address, LAST), 1) == [path.read_bytes(), b""]
+    assert app.budget.lent == 0
+
+
+@pytest.mark.parametrize("line", [b"X-Long: " + b"x" * 80_000, b"X: y\r\n" * 20_000])
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_head_that_does_not_end_is_refused(
+    finished: Path, serve_folder: Callable[..., str], line: bytes, at_once: bool
+) -> None:
+    url = serve_folder(finished, max_header_bytes=2048)
+    host, _, port = url.removeprefix("http://").partition(":")
+    head = b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + line
+    with socket.create_connection((host, int(port)), timeout=20) as client:
+        found = b""
+        try:
+            for start in range(0, len(head), len(head) if at_once else 500):
+                client.sendall(head[start : start + (len(head) if at_once else 500)])
+            found = client.recv(1000)
+        except (BrokenPipeError, ConnectionResetError):
+            return
+    assert found.startswith(b"HTTP/1.1 400")
+
+
+def test_a_head_within_its_limit_may_come_byte_by_byte(
+    finished: Path, serve_folder: Callable[..., str]
+) -> None:
+    url = serve_folder(finished, max_header_bytes=2048)
+    host, _, port = url.removeprefix("http://").partition(":")
+    head = b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 1900 + b"\r\n\r\n"
+    with socket.create_connection((host, int(port)), timeout=20) as client:
+        for start in range(0, len(head), 19):
+            client.sendall(head[start : start + 19])
+        assert client.recv(1000).startswith(b"HTTP/1.1 200")

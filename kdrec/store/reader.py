@@ -25,7 +25,7 @@ from kdrec.store.array_layout import (
 )
 from kdrec.store.arrays import AnyArray, decode_files, text_of_fixed_width
 from kdrec.store.contents import ProofRecords
-from kdrec.store.decoded_groups import DecodedGroup, DecodedGroups, in_memory
+from kdrec.store.decoded_groups import DecodedGroup, DecodedGroups, Scratch, in_memory
 from kdrec.store.encodings import Encoding, TopK, find_encoding
 from kdrec.store.keys import block_of_entry
 from kdrec.store.ledger import HEADER_KEY, SEAL_KEY, Correct, FileDigest, LedgerEntry, Seal
@@ -50,6 +50,7 @@ class RecordingReader:
         where: Its name or address, for errors.
         memory: Bytes of decoded records kept; a view group that is larger goes to a temporary
             memory-mapped file.
+        scratch: Where such files lie; by default in the system's temporary folder.
 
     Raises:
         NotFoundError: No recording is there.
@@ -58,11 +59,17 @@ class RecordingReader:
     """
 
     def __init__(
-        self, storage: ReadableStorage, *, where: str, memory: int = DEFAULT_MEMORY
+        self,
+        storage: ReadableStorage,
+        *,
+        where: str,
+        memory: int = DEFAULT_MEMORY,
+        scratch: Scratch | None = None,
     ) -> None:
         self._storage = storage
         self._where = where
         self._memory = memory
+        self._scratch = scratch
         self.remedy = (
             f"run `kdrec verify --bytes {where}` for the extent, then `kdrec repair` on that folder"
         )
@@ -74,7 +81,7 @@ class RecordingReader:
         self._reset()
 
     def _reset(self) -> None:
-        self._groups = DecodedGroups(self._memory)
+        self._groups = DecodedGroups(self._memory, self._scratch)
         self._entries: dict[str, LedgerEntry] = {}
         self._lock = threading.Lock()
 

@@ -1,5 +1,6 @@
 """Options that several commands share, and the TOML file that can stand for them."""
 
+import math
 import re
 import tomllib
 from collections.abc import Mapping
@@ -154,10 +155,10 @@ def parse_size(text: str | None) -> int | None:
     if text is None:
         return None
     found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) *(|B|[kMGT]B|[KMGT]iB)", text.strip())
-    num_bytes = int(float(found[1]) * _UNITS[found[2]]) if found else 0
-    if num_bytes < 1:
+    num_bytes = float(found[1]) * _UNITS[found[2]] if found else 0.0
+    if not 1 <= num_bytes < math.inf:
         raise InvalidInputError(f"a size must be such as 20GB, 500MiB or 1000000, got {text!r}")
-    return num_bytes
+    return int(num_bytes)
 
 
 def load_like(recorded: Any, source: str, arguments: list[str], split: str | None) -> SampleSet:

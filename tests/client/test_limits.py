@@ -51,7 +51,7 @@ from tests.client.test_limits import files_size
 
 url, cache, limit = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 recording = kdrec.open_recording(url, cache=cache, cache_limit=limit)
-loader = kdrec.RecordedLoader(kdrec.RecordedViews(recording), 8)
+loader = kdrec.RecordedLoader(kdrec.RecordedViews(recording), 20)
 folder, memory, beyond = cache / recording.identity, [], 0
 for epoch in range(recording.num_views):
     loader.set_epoch(epoch)
@@ -67,13 +67,13 @@ def test_a_recording_a_hundred_times_the_limit_takes_no_more_memory_or_disk(
     tmp_path: Path,
 ) -> None:
     samples = make_shapes(40, seed=0, num_points=16)
-    plan = make_plan(samples, views=200, group=1, block_samples=40)
+    plan = make_plan(samples, views=130, group=1, block_samples=40)
     served = tmp_path / "served" / "large.zarr"
-    make_recording(served, samples, plan=plan, num_classes=1000)
+    make_recording(served, samples, plan=plan, num_classes=3000)
     total = files_size(served)
     assert total > 2 * GROWTH
     with service(served.parent) as url:
-        arguments = [f"{url}/large", tmp_path / "cache", str(total // 100)]
+        arguments = [f"{url}/large", str(tmp_path / "cache"), str(total // 100)]
         done = subprocess.run(
             [sys.executable, "-c", STUDENT, *arguments], capture_output=True, text=True,
             env=environment({"PYTHONPATH": os.pathsep.join(sys.path)}),

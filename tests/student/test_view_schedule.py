@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdrec.errors import InvalidInputError
-from kdrec.student.view_schedule import ViewSchedule, choose_views
+from kdrec.student.view_schedule import ViewOrder, ViewSchedule, choose_views
 
 
 @given(
@@ -15,7 +15,7 @@ from kdrec.student.view_schedule import ViewSchedule, choose_views
     st.sampled_from(["cycle", "random"]), st.integers(0, 200),
 )  # fmt: skip
 def test_an_epoch_reads_different_views_and_a_pass_none_twice(
-    num_views: int, group: int, per_step: int, seed: int, order: str, first: int
+    num_views: int, group: int, per_step: int, seed: int, order: ViewOrder, first: int
 ) -> None:
     per_step = min(per_step, num_views)
     schedule = ViewSchedule(
@@ -23,7 +23,7 @@ def test_an_epoch_reads_different_views_and_a_pass_none_twice(
         group,
         order=order,
         per_step=per_step,
-        seed=seed,  # type: ignore[arg-type]
+        seed=seed,
     )
     steps = num_views // per_step
     begin = first * steps

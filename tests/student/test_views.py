@@ -4,6 +4,7 @@ Shape letters: S samples, B batch, N points, D channels, C classes.
 """
 
 import pickle
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -34,7 +35,7 @@ def expected_points(recording: Recording, view: int, samples_B: list[int]) -> Te
     return torch.from_numpy(seen_BND)
 
 
-def assert_same(batch: RecordedBatch | RecordedSample, other: Any) -> None:
+def assert_same(batch: Iterable[Tensor], other: Iterable[Tensor]) -> None:
     assert all(torch.equal(a, b) for a, b in zip(batch, other, strict=True))
 
 

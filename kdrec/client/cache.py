@@ -66,7 +66,7 @@ class ShardCache:
                 os.utime(self._folder.path(key))
 
     def make_room(self, key: str, num_bytes: int, *, together: Mapping[str, int]) -> None:
-        """Drop the blocks that were used longest ago until a file fits.
+        """Drop the blocks that were used longest ago until a file fits; hold `contents_stay`.
 
         Args:
             key: Of the file that is to come; its block stays.
@@ -76,23 +76,20 @@ class ShardCache:
         Raises:
             InvalidInputError: It does not fit though nothing else is left to drop.
         """
-        if self._rules.limit is None:
-            return
         is_shard = key.startswith(_SHARD_FOLDERS)
-        with self.contents_stay():
-            missing = self._drop_for(num_bytes, keep=_entry_of(key) if is_shard else "")
-            if missing is None:
-                return
+        missing = self._drop_for(num_bytes, keep=_entry_of(key) if is_shard else "")
+        if missing is not None:
             missing += sum(size for name, size in together.items() if not self._folder.has(name))
             # Room for one block more, so that the next finds some, even if it is somewhat larger.
             missing += sum(together.values()) if is_shard else 0
-        raise self._too_small(key, missing)
+            raise self._too_small(key, missing)
 
     def claim(self, num_bytes: int) -> Claim:
         """Bytes of the limit for a temporary file, until they are given back or the process ends.
 
         Raises:
             InvalidInputError: They are not there though nothing else is left to drop.
+            StorageError: The disk refuses.
         """
         assert self._rules.locks is not None
         with self.contents_stay():
@@ -108,16 +105,19 @@ class ShardCache:
             None if there is room, else the bytes that nothing frees.
         """
         limit = self._rules.limit
-        blocks, files = self._contents()
-        total = files + (0 if self._rules.locks is None else claimed_bytes(self._rules.locks))
+        if limit is None:
+            return None
+        blocks, total = self._contents()
+        if self._rules.locks is not None:
+            total += claimed_bytes(self._rules.locks)
         blocks.pop(keep, None)
         for entry, block in sorted(blocks.items(), key=lambda item: item[1].used):
-            if limit is None or total + num_bytes <= limit:
+            if total + num_bytes <= limit:
                 return None
             for shard in (entry, *block.keys):
                 self._folder.delete(shard)
             total -= block.num_bytes
-        return None if limit is None or total + num_bytes <= limit else total
+        return None if total + num_bytes <= limit else total
 
     def _too_small(self, what: str, needed: int) -> InvalidInputError:
         return InvalidInputError(

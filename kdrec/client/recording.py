@@ -154,19 +154,23 @@ class Recording:
         if not 0 <= view < self.num_views:
             raise InvalidInputError(f"view must be from 0 to {self.num_views - 1}, got {view}")
         deadline = time.monotonic() + timeout
-        told = self._on_wait is None
+        if timeout > 0 and self.identity is None and self._missing(view):
+            self._tell(view, timeout)
         while missing := self._missing(view):
             if self.identity is not None or time.monotonic() >= deadline:
                 self._reader.entry(missing[0])  # raises, unless it has just come
-            if not told and self._on_wait is not None:
-                here, total = len(self._reader.committed()), len(self._reader.grid)
-                self._on_wait(
-                    f"waiting for view {view} of {self.where}: {here} of {total} blocks are "
-                    f"recorded; {_patience(timeout)}"
-                )
-                told = True
             self._watch.wait()
             self._reader.refresh()
+
+    def _tell(self, view: int, timeout: float) -> None:
+        if self._on_wait is None:
+            return
+        here, total = len(self._reader.committed()), len(self._reader.grid)
+        patience = "until it comes" if math.isinf(timeout) else f"for {timeout:g} seconds at most"
+        self._on_wait(
+            f"waiting for view {view} of {self.where}: {here} of {total} blocks are recorded; "
+            f"{patience}"
+        )
 
     def _missing(self, view: int) -> list[Block]:
         committed = set(self._reader.committed())
@@ -313,7 +317,3 @@ class Recording:
                 "from the one that recorded: report it, and record again",
                 kind=ErrorKind.MISALIGNED,
             )
-
-
-def _patience(seconds: float) -> str:
-    return "until it comes" if math.isinf(seconds) else f"for {seconds:g} seconds at most"

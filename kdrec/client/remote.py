@@ -124,8 +124,9 @@ class RemoteStorage:
                 return kept
             data = self._fetch_listed(key, digest)
             if key != ROOT_KEY or self._folder.has(ROOT_KEY):
-                self._cache.make_room(key, len(data), together=self._listed[self._lists[key]])
+                together = self._listed[self._lists[key]]
                 with self._books, self._cache.contents_stay():
+                    self._cache.make_room(key, len(data), together=together)
                     self._folder.write(key, data)
                     self._note_here(key)
             return data

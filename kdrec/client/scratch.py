@@ -25,15 +25,23 @@ class Claim:
     Args:
         folder: Of the locks of a recording.
         num_bytes: How many.
+
+    Raises:
+        StorageError: The disk refuses.
     """
 
     def __init__(self, folder: Path, num_bytes: int) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self._process = os.getpid()
         name = f"{_PREFIX}{num_bytes}-{self._process}-{next(_numbers)}{_SUFFIX}"
         self._path = folder / name
         self._lock = FileLock(self._path, thread_local=False)
-        self._lock.acquire()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire()
+        except OSError as error:
+            raise StorageError(
+                f"{self._path} cannot be made ({error}); make room there, or give another cache"
+            ) from error
 
     def give_back(self) -> None:
         """Nobody takes them any more; a child that was forked has no say in it."""
@@ -89,9 +97,8 @@ class CacheScratch:
             return np.empty(shape, dtype)
         claim = self._cache.claim(num_bytes)
         try:
-            with tempfile.TemporaryFile(prefix="kdrec-", dir=self._folder) as file:
-                mapped = np.memmap(file, dtype=dtype, mode="w+", shape=shape)
-        except OSError as error:
+            mapped = self._mapped(shape, dtype, num_bytes)
+        except (OSError, OverflowError, ValueError) as error:
             claim.give_back()
             raise StorageError(
                 f"decoded records of shape {shape} need {num_bytes} bytes in {self._folder}, which "
@@ -99,3 +106,10 @@ class CacheScratch:
             ) from error
         weakref.finalize(mapped, claim.give_back)
         return mapped
+
+    def _mapped(self, shape: tuple[int, ...], dtype: str, num_bytes: int) -> npt.NDArray[Any]:
+        with tempfile.TemporaryFile(prefix="kdrec-", dir=self._folder) as file:
+            if hasattr(os, "posix_fallocate"):  # else a full disk kills whoever writes to a page
+                os.posix_fallocate(file.fileno(), 0, num_bytes)
+            file.truncate(num_bytes)
+            return np.memmap(file, dtype=dtype, mode="r+", shape=shape)

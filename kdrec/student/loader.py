@@ -1,7 +1,4 @@
-"""A loader that says where it is, and goes on from there: in any process, with any number of them.
-
-Shape letters: B batch.
-"""
+"""A loader that says where it is, and goes on from there with any number of processes."""
 
 from collections.abc import Iterator, Mapping
 

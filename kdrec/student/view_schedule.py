@@ -94,14 +94,17 @@ def choose_views(views: Iterable[int] | None, num_views: int) -> tuple[int, ...]
     Raises:
         InvalidInputError: One is no number, out of range or named twice, or there is none.
     """
-    named = range(num_views) if views is None else list(views)
-    try:
-        chosen = sorted(index(view) for view in named)
-    except TypeError as error:
-        raise InvalidInputError(f"views must be whole numbers, got {named}") from error
-    if not chosen or len(set(chosen)) != len(chosen):
-        raise InvalidInputError(f"views must name at least one and none twice, got {named}")
-    for view in (chosen[0], chosen[-1]):
+    chosen: set[int] = set()
+    for named in range(num_views) if views is None else views:
+        try:
+            view = index(named)
+        except TypeError as error:
+            raise InvalidInputError(f"views must be whole numbers, got {named!r}") from error
         if not 0 <= view < num_views:
             raise InvalidInputError(f"view must be from 0 to {num_views - 1}, got {view}")
-    return tuple(chosen)
+        if view in chosen:
+            raise InvalidInputError(f"views must name none twice, got {view} again")
+        chosen.add(view)
+    if not chosen:
+        raise InvalidInputError("views must name at least one")
+    return tuple(sorted(chosen))

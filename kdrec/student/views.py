@@ -211,12 +211,10 @@ class RecordedViews(Dataset[RecordedSample | RecordedBatch]):
 
     def _batch(self, views: Sequence[int], indices: npt.ArrayLike) -> RecordedBatch:
         index = np.atleast_1d(np.asarray(indices))
-        numbers, view_B = self._recorded(index), np.repeat(views, len(index))
+        view_B: npt.ArrayLike = views[0]
         if len(views) > 1:
-            index, numbers = np.tile(index, len(views)), np.tile(numbers, len(views))
-        parameters, logits_BC = self._recording.read(
-            view_B if len(views) > 1 else views[0], numbers
-        )
+            view_B, index = np.repeat(views, len(index)), np.tile(index, len(views))
+        parameters, logits_BC = self._recording.read(view_B, self._recorded(index))
         # Not the parameters' own addresses: a converted recording keeps those it was drawn by.
         index_B = torch.from_numpy(index.astype(np.int64))
         points_BND = self._recording.replay(self._points_SND[index_B], parameters)

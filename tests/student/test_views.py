@@ -6,6 +6,7 @@ Shape letters: S samples, B batch, N points, D channels, C classes.
 import pickle
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,14 @@ from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
 
 from kdrec.client import Recording
 from kdrec.errors import ConflictError, ErrorKind, IncompleteError, InvalidInputError, NotFoundError
-from kdrec.student import RecordedBatch, RecordedSample, RecordedViews
+from kdrec.student import (
+    MixedTeachers,
+    RecordedBatch,
+    RecordedSample,
+    RecordedViews,
+    TrainSettings,
+    train,
+)
 from tests.student.recordings import (
     NUM_CLASSES,
     NUM_SAMPLES,
@@ -280,3 +288,11 @@ def test_only_some_views_are_read_in_a_random_order_without_repeats() -> None:
         seen.append(views.view)
         views[[0]]
     assert {*seen[0:2]} == {*seen[2:4]} == {*seen[4:6]} == {0, 1}
+
+
+def test_train_and_a_mix_of_teachers_refuse_several_views_a_step(tmp_path: Path) -> None:
+    views = RecordedViews(record(), views_per_step=2)
+    with pytest.raises(InvalidInputError, match="views_per_step is 2, but train"):
+        train(views, TrainSettings(epochs=1, device="cpu"), tmp_path / "out")
+    with pytest.raises(InvalidInputError, match="views_per_step is 2, but train"):
+        MixedTeachers([views, views], shares=[1, 1], draw_seed=None)

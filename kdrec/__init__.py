@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from kdrec.client import Recording, open_recording
     from kdrec.errors import KdrecError
     from kdrec.samples import SampleSet, load_samples
-    from kdrec.student import RecordedViews
+    from kdrec.student import RecordedLoader, RecordedViews
 
 _HOMES = {
     "Augmentation": "kdrec.augment",
     "KdrecError": "kdrec.errors",
+    "RecordedLoader": "kdrec.student",
     "RecordedViews": "kdrec.student",
     "Recording": "kdrec.client",
     "SampleSet": "kdrec.samples",
@@ -36,6 +37,7 @@ _HOMES = {
 __all__ = [
     "Augmentation",
     "KdrecError",
+    "RecordedLoader",
     "RecordedViews",
     "Recording",
     "SampleSet",

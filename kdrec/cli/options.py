@@ -1,5 +1,6 @@
 """Options that several commands share, and the TOML file that can stand for them."""
 
+import math
 import re
 import tomllib
 from collections.abc import Mapping
@@ -14,6 +15,10 @@ from kdrec.factories import parse_arguments
 from kdrec.samples import SampleSet, load_samples
 
 DATA_PANEL = "Data"  # of --help
+_UNITS = {
+    "": 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
+    "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40,
+}  # fmt: skip
 
 DataArguments = Annotated[
     list[str],
@@ -49,6 +54,15 @@ Token = Annotated[
 Cache = Annotated[
     Path | None,
     typer.Option(envvar="KDREC_CACHE", help="Folder for what is fetched; the user's by default."),
+]
+CacheLimit = Annotated[
+    str | None,
+    typer.Option(
+        envvar="KDREC_CACHE_LIMIT",
+        metavar="SIZE",
+        help="What each recording may take there, such as 20GB; what was used longest ago goes "
+        "first.",
+    ),
 ]
 RecordingArgument = Annotated[
     str,
@@ -130,6 +144,21 @@ def parse_views(text: str | None) -> range | None:
     if found is None:
         raise InvalidInputError(f"views must be FIRST:END such as 0:8, got {text!r}")
     return range(int(found[1]), int(found[2]))
+
+
+def parse_size(text: str | None) -> int | None:
+    """`20GB` or `20GiB` as bytes.
+
+    Raises:
+        InvalidInputError: It has another form, or is nothing.
+    """
+    if text is None:
+        return None
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) *(|B|[kMGT]B|[KMGT]iB)", text.strip())
+    num_bytes = float(found[1]) * _UNITS[found[2]] if found else 0.0
+    if not 1 <= num_bytes < math.inf:
+        raise InvalidInputError(f"a size must be such as 20GB, 500MiB or 1000000, got {text!r}")
+    return int(num_bytes)
 
 
 def load_like(recorded: Any, source: str, arguments: list[str], split: str | None) -> SampleSet:

@@ -8,6 +8,7 @@ import typer
 
 from kdrec.cli.options import (
     Cache,
+    CacheLimit,
     Config,
     Json,
     RecordingArgument,
@@ -15,6 +16,7 @@ from kdrec.cli.options import (
     TestSplit,
     Token,
     load_like,
+    parse_size,
 )
 from kdrec.cli.settings_options import with_settings
 from kdrec.cli.terminal import Bar, progress_bar, say, show_json, show_rows, size
@@ -74,6 +76,7 @@ def train(
         ),
     ] = 0,
     cache: Cache = None,
+    cache_limit: CacheLimit = None,
     token: Token = None,
     config: Config = None,
     as_json: Json = False,
@@ -87,7 +90,14 @@ def train(
     from kdrec.student import train as run
 
     opened = [
-        open_recording(name, cache=cache, token=token, wait=wait)
+        open_recording(
+            name,
+            cache=cache,
+            cache_limit=parse_size(cache_limit),
+            token=token,
+            wait=wait,
+            on_wait=say,
+        )
         for name in [recording, *(also or [])]
     ]
     samples = _load(opened[0], data, data_arg, split)

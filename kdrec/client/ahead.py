@@ -6,6 +6,9 @@ import threading
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from kdrec.errors import KdrecError
 from kdrec.store import Block, ReadableStorage, RecordingReader
 
@@ -42,13 +45,21 @@ class FetchAhead:
         self._wanted: queue.Queue[Block] = queue.Queue()
         self._asked: set[str] = set()
 
-    def views(self, views: Iterable[int]) -> None:
-        """Begin to fetch the view groups of these views, the first first; returns at once."""
+    def views(self, views: Iterable[int], samples: npt.ArrayLike | None = None) -> None:
+        """Begin to fetch the view groups of these views, the first first; returns at once.
+
+        Args:
+            views: Numbers.
+            samples: Only the blocks that hold these; all by default.
+        """
         if self._process != os.getpid():
             self._reset()  # threads do not survive a fork
         grid = self._reader.grid
+        parts: Iterable[int] = range(grid.num_parts)
+        if samples is not None:
+            parts = np.unique(np.asarray(samples) // grid.block_samples).tolist()
         for group in dict.fromkeys(view // grid.group for view in views):
-            for part in range(grid.num_parts):
+            for part in parts:
                 block = grid.block(group, part)
                 if block.name not in self._asked:
                     self._asked.add(block.name)

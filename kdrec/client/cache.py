@@ -2,13 +2,14 @@
 
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock
 
+from kdrec.client.scratch import Claim, claimed_bytes
 from kdrec.errors import InvalidInputError
 from kdrec.store import Block, LocalStorage
 
@@ -72,38 +73,65 @@ class ShardCache:
             with suppress(OSError):  # dropped meanwhile, or a disk that is only read
                 os.utime(self._folder.path(key))
 
-    def make_room(self, key: str, num_bytes: int) -> None:
-        """Drop the blocks that were used longest ago until a file fits.
-
-        A block's ledger entry goes before its shards: the folder claims nothing that it lacks.
+    def make_room(self, key: str, num_bytes: int, *, together: Mapping[str, int]) -> None:
+        """Drop the blocks that were used longest ago until a file fits; hold `contents_stay`.
 
         Args:
             key: Of the file that is to come; its block stays.
             num_bytes: Its size.
+            together: Sizes of all files of its block, or of all that is of no block.
 
         Raises:
             InvalidInputError: It does not fit though nothing else is left to drop.
         """
+        is_shard = key.startswith(_SHARD_FOLDERS)
+        missing = self._drop_for(num_bytes, keep=_entry_of(key) if is_shard else "")
+        if missing is not None:
+            missing += sum(size for name, size in together.items() if not self._folder.has(name))
+            # Room for one block more, so that the next finds some, even if it is somewhat larger.
+            missing += sum(together.values()) if is_shard else 0
+            raise self._too_small(key, missing)
+
+    def claim(self, num_bytes: int) -> Claim:
+        """Bytes of the limit for a temporary file, until they are given back or the process ends.
+
+        Raises:
+            InvalidInputError: They are not there though nothing else is left to drop.
+            StorageError: The disk refuses.
+        """
+        assert self._rules.locks is not None
+        with self.contents_stay():
+            missing = self._drop_for(num_bytes)
+            if missing is None:
+                return Claim(self._rules.locks, num_bytes)
+        raise self._too_small("a decoded view group", missing + num_bytes)
+
+    def _drop_for(self, num_bytes: int, *, keep: str = "") -> int | None:
+        """Make room, ledger entries before shards: the folder claims only what it has.
+
+        Returns:
+            None if there is room, else the bytes that nothing frees.
+        """
         limit = self._rules.limit
         if limit is None:
-            return
-        with self.contents_stay():
-            blocks, total = self._contents()
-            coming = _entry_of(key) if key.startswith(_SHARD_FOLDERS) else ""
-            kept = blocks.pop(coming, None)
-            for entry, block in sorted(blocks.items(), key=lambda item: item[1].used):
-                if total + num_bytes <= limit:
-                    return
-                for shard in (entry, *block.keys):
-                    self._folder.delete(shard)
-                total -= block.num_bytes
-            if total + num_bytes > limit:
-                raise InvalidInputError(
-                    f"cache_limit is {limit} bytes, but {key} needs {total + num_bytes} with what "
-                    f"must stay ({total} bytes of samples, metadata"
-                    f"{' and the same block' if kept else ''}); give at least "
-                    f"{total + 2 * num_bytes}"
-                )
+            return None
+        blocks, total = self._contents()
+        if self._rules.locks is not None:
+            total += claimed_bytes(self._rules.locks)
+        blocks.pop(keep, None)
+        for entry, block in sorted(blocks.items(), key=lambda item: item[1].used):
+            if total + num_bytes <= limit:
+                return None
+            for shard in (entry, *block.keys):
+                self._folder.delete(shard)
+            total -= block.num_bytes
+        return None if total + num_bytes <= limit else total
+
+    def _too_small(self, what: str, needed: int) -> InvalidInputError:
+        return InvalidInputError(
+            f"cache_limit is {self._rules.limit} bytes, too small for {what} beside the samples, "
+            f"metadata and decoded view groups that stay; give at least {needed}"
+        )
 
     def _contents(self) -> tuple[dict[str, _Block], int]:
         """The blocks by ledger key, and the size of everything."""

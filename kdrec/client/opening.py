@@ -1,7 +1,7 @@
 """Opening and fetching: a path or an address to a recording."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,14 @@ from kdrec.client.offline import OfflineTransport, RememberedAddress
 from kdrec.client.recording import Recording
 from kdrec.client.remote import RecordingSummary, RemoteStorage
 from kdrec.errors import AlreadyExistsError, InvalidInputError, StorageError
-from kdrec.store import OWN_NAMES, Block, LocalStorage, RecordingReader, is_temporary
+from kdrec.store import (
+    DEFAULT_MEMORY,
+    OWN_NAMES,
+    Block,
+    LocalStorage,
+    RecordingReader,
+    is_temporary,
+)
 
 CACHE_VARIABLE = "KDREC_CACHE"
 
@@ -26,6 +33,7 @@ def open_recording(
     cache_limit: int | None = None,
     token: str | None = None,
     wait: float = 0.0,
+    on_wait: Callable[[str], None] | None = None,
 ) -> Recording:
     """Open a recording on disk, behind `kdrec serve`, on a static host or in an object store.
 
@@ -37,8 +45,11 @@ def open_recording(
             machine, of which one fetches a file and the others wait for it. A finished recording
             that was opened before opens without its server, as far as it was fetched.
         cache_limit: Bytes that this recording may take there; what was used longest ago goes first.
+            Decoded view groups take no more memory than that either; one for which memory is too
+            small (2 GiB) is in a temporary file there, which counts.
         token: Bearer token; by default KDREC_TOKEN.
         wait: Seconds for which reading waits for a view that is not recorded yet.
+        on_wait: Called once before each such wait with a line for the user.
 
     Returns:
         The recording, after a check of its metadata; records are read when asked for.
@@ -52,7 +63,7 @@ def open_recording(
     text = str(uri)
     if not is_address(text):
         path = Path(text).expanduser()
-        return Recording(LocalStorage(path), where=text, wait=wait)
+        return Recording(LocalStorage(path), where=text, wait=wait, on_wait=on_wait)
     root = _cache_folder(cache)
     remembered = RememberedAddress(root, text)
     try:
@@ -67,7 +78,16 @@ def open_recording(
     rules = CacheRules(limit=cache_limit, locks=root / ".locks" / name, durable=False)
     folder = LocalStorage(root / name)
     storage = RemoteStorage(transport, folder, header=summary.header, rules=rules)
-    recording = Recording(storage, where=text, remote=True, watch=watch_of(transport), wait=wait)
+    recording = Recording(
+        storage,
+        where=text,
+        remote=True,
+        watch=watch_of(transport),
+        wait=wait,
+        on_wait=on_wait,
+        memory=DEFAULT_MEMORY if cache_limit is None else min(cache_limit, DEFAULT_MEMORY),
+        scratch=storage.scratch(),
+    )
     remembered.remember(summary, storage)
     return recording
 

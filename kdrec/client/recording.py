@@ -5,7 +5,7 @@ Shape letters: B batch, N points, D channels, C teacher classes.
 
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -18,12 +18,14 @@ from kdrec.client.following import GrowthWatch, SteadyWatch
 from kdrec.errors import ConflictError, ErrorKind, IncompleteError, InvalidInputError, NotFoundError
 from kdrec.samples import SampleIdentity, SampleSet, align
 from kdrec.store import (
+    DEFAULT_MEMORY,
     Block,
     Correct,
     Fidelity,
     Manifest,
     ReadableStorage,
     RecordingReader,
+    Scratch,
     measure_fidelity,
     read_stored_proof,
 )
@@ -57,6 +59,9 @@ class Recording:
         remote: Whether reading has to fetch.
         watch: Tells when it has grown; by default it is looked at every second.
         wait: Seconds for which `read` waits for a view that is not recorded yet.
+        on_wait: Told once, before it waits, for what.
+        memory: Bytes of decoded view groups that are kept; a larger one goes to `scratch`.
+        scratch: By default temporary files of the system.
     """
 
     def __init__(
@@ -67,10 +72,14 @@ class Recording:
         remote: bool = False,
         watch: GrowthWatch | None = None,
         wait: float = 0.0,
+        on_wait: Callable[[str], None] | None = None,
+        memory: int = DEFAULT_MEMORY,
+        scratch: Scratch | None = None,
     ) -> None:
         self._wait = wait
+        self._on_wait = on_wait
         self._watch = watch or SteadyWatch()
-        self._reader = RecordingReader(storage, where=where)
+        self._reader = RecordingReader(storage, where=where, memory=memory, scratch=scratch)
         self._ahead = FetchAhead(storage, self._reader) if remote else None
         self._augmentation = self.manifest.plan.augmentation
 
@@ -148,11 +157,23 @@ class Recording:
         if not 0 <= view < self.num_views:
             raise InvalidInputError(f"view must be from 0 to {self.num_views - 1}, got {view}")
         deadline = time.monotonic() + timeout
+        if timeout > 0 and self.identity is None and self._missing(view):
+            self._tell(view, timeout)
         while missing := self._missing(view):
             if self.identity is not None or time.monotonic() >= deadline:
                 self._reader.entry(missing[0])  # raises, unless it has just come
             self._watch.wait()
             self._reader.refresh()
+
+    def _tell(self, view: int, timeout: float) -> None:
+        if self._on_wait is None:
+            return
+        here, total = len(self._reader.committed()), len(self._reader.grid)
+        patience = "until it comes" if math.isinf(timeout) else f"for {timeout:g} seconds at most"
+        self._on_wait(
+            f"waiting for view {view} of {self.where}: {here} of {total} blocks are recorded; "
+            f"{patience}"
+        )
 
     def _missing(self, view: int) -> list[Block]:
         committed = set(self._reader.committed())
@@ -185,14 +206,18 @@ class Recording:
             self.wait_for(int(number), timeout=self._wait)
         return self._reader.read(view, indices)
 
-    def fetch_ahead(self, views: Iterable[int]) -> None:
+    def fetch_ahead(self, views: Iterable[int], indices: npt.ArrayLike | None = None) -> None:
         """Begin to fetch these views in the background, the first first; returns at once.
 
         Nothing happens for a recording on disk. A block that cannot be had is an error of the
         `read` that needs it.
+
+        Args:
+            views: Their numbers.
+            indices: Only the blocks with these samples; all by default.
         """
         if self._ahead is not None:
-            self._ahead.views(views)
+            self._ahead.views(views, indices)
 
     def replay(self, points_BND: Array, parameters: ViewParameters) -> Array:
         """The points as the teacher saw them, one call a batch.

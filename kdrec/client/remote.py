@@ -11,12 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kdrec.client.cache import CacheRules, ShardCache
 from kdrec.client.process_lock import ProcessLock
+from kdrec.client.scratch import CacheScratch
 from kdrec.client.transport import Transport
 from kdrec.errors import ConflictError, IntegrityError, NotFoundError, ServiceError
 from kdrec.store import HEADER_KEY, ROOT_KEY, SEAL_KEY, FileDigest, LedgerEntry, LocalStorage, Seal
 
 _REMEDY = "the server's copy is damaged or was replaced: run `kdrec verify --bytes` there"
-_FETCH_TRIES = 2
+_FETCH_TRIES = 3
 _DIGEST = r"^[0-9a-f]{64}$"  # it becomes the name of a folder
 
 
@@ -74,14 +75,22 @@ class RemoteStorage:
     ) -> None:
         self._transport = transport
         self._folder = folder
-        self._cache = ShardCache(folder, rules or CacheRules())
+        self._rules = rules or CacheRules()
+        self._cache = ShardCache(folder, self._rules)
         self._books = ProcessLock()
         self._header = header
         self._documents: dict[str, bytes] = {}
         self._digests: dict[str, FileDigest] = {}
         self._lists: dict[str, str] = {}
+        self._listed: dict[str, dict[str, int]] = {}
         self._awaited: dict[str, set[str]] = {}
         self._check_folder()
+
+    def scratch(self) -> CacheScratch | None:
+        """Room on the cache's disk under its limit; None where there is no limit."""
+        if self._rules.limit is None or self._rules.locks is None:
+            return None
+        return CacheScratch(self._cache, self._rules.locks)
 
     def read(self, key: str) -> bytes:
         if key == SEAL_KEY or key.startswith("ledger/"):
@@ -115,8 +124,9 @@ class RemoteStorage:
                 return kept
             data = self._fetch_listed(key, digest)
             if key != ROOT_KEY or self._folder.has(ROOT_KEY):
-                self._cache.make_room(key, len(data))
+                together = self._listed[self._lists[key]]
                 with self._books, self._cache.contents_stay():
+                    self._cache.make_room(key, len(data), together=together)
                     self._cache.write(key, data)
                     self._note_here(key)
             return data
@@ -148,10 +158,21 @@ class RemoteStorage:
 
     def _read_document(self, key: str) -> bytes:
         if key not in self._documents:
-            data = self._kept_document(key) or self._transport.get(f"zarr/{key}")
+            data = self._kept_document(key) or self._fetch_document(key)
             with self._books:
                 self._register(key, data)
         return self._documents[key]
+
+    def _fetch_document(self, key: str) -> bytes:
+        for attempt in range(_FETCH_TRIES):
+            data = self._transport.get(f"zarr/{key}")
+            try:
+                self._parse(key, data)
+                break
+            except IntegrityError:
+                if attempt == _FETCH_TRIES - 1:
+                    raise
+        return data
 
     def _kept_document(self, key: str) -> bytes | None:
         """The folder's, unless it is damaged: then the server's takes its place."""
@@ -172,6 +193,7 @@ class RemoteStorage:
             return
         self._digests |= document.files
         self._lists |= dict.fromkeys(document.files, key)
+        self._listed[key] = {name: file.size for name, file in document.files.items()}
         self._awaited[key] = {
             file
             for file in document.files

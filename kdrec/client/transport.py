@@ -4,6 +4,7 @@ A test can put any failure in its place; nothing of httpx leaks out.
 """
 
 import os
+import random
 import time
 import weakref
 from collections.abc import Callable, Mapping
@@ -13,6 +14,7 @@ from typing import Protocol
 
 import httpx
 
+from kdrec.client.body import ResumableBody
 from kdrec.errors import (
     ErrorKind,
     IncompleteError,
@@ -27,6 +29,8 @@ from kdrec.version import __version__
 
 _TRANSIENT = frozenset({429, 502, 503, 504})
 _ATTEMPTS = 5
+# Tries are counted anew after so many bytes more: over a bad line, no large file comes in five.
+_PROGRESS_BYTES = 2**20
 _RELAYED: Mapping[str, type[KdrecError]] = {
     kind.default_kind: kind for kind in (NotFoundError, IncompleteError, IntegrityError)
 }
@@ -63,16 +67,23 @@ class Transport(Protocol):
         """
 
 
+def _draw() -> float:
+    """Of no random state: students that were refused at once shall not return at once."""
+    return random.SystemRandom().random()
+
+
 class HttpTransport:
     """Gets over HTTP, with retries; one connection pool a process, so that forks are safe.
 
-    The token goes to the scheme, host and port of `url` and nowhere else, whatever a redirect says.
+    What came of a file before its transfer broke off is not asked for again. The token goes to the
+    scheme, host and port of `url` and nowhere else, whatever a redirect says.
 
     Args:
         url: Everything is below it.
         token: Bearer token; by default KDREC_TOKEN, or the contents of the file KDREC_TOKEN_FILE.
         timeout: Seconds without an answer after which a try has failed.
         sleep: Pauses between tries; a test may pass its own.
+        draw: From 0 to 1, by how much of its doubling a pause is longer; a test may pass its own.
     """
 
     def __init__(
@@ -82,6 +93,7 @@ class HttpTransport:
         token: str | None = None,
         timeout: float = 30.0,
         sleep: Callable[[float], None] = time.sleep,
+        draw: Callable[[], float] = _draw,
     ) -> None:
         self.url = url.rstrip("/")
         _check_address(self.url)
@@ -90,6 +102,7 @@ class HttpTransport:
             raise InvalidInputError(f"the token in {TOKEN_VARIABLE} holds characters no token has")
         self._timeout = timeout
         self._sleep = sleep
+        self._draw = draw
         self._client: httpx.Client | None = None
         self._process = 0
 
@@ -109,30 +122,42 @@ class HttpTransport:
         return TaggedBytes(_body(response, url), response.headers.get("ETag", ""))
 
     def _answer(self, url: str, headers: Mapping[str, str]) -> httpx.Response:
-        for attempt in range(_ATTEMPTS):
-            last = attempt == _ATTEMPTS - 1
+        body = ResumableBody()
+        failures, furthest = 0, 0
+        while True:
             asked_pause = 0.0
             try:
-                response = self._follow(
-                    self._connected().build_request("GET", url, headers=headers)
-                )
+                response = self._ask(url, headers, body)
             except httpx.InvalidURL as error:
                 raise InvalidInputError(f"{url} is no address: {error}") from error
             except httpx.HTTPError as error:
-                if last:
+                if body.size >= furthest + _PROGRESS_BYTES:
+                    failures, furthest = 0, body.size
+                failures += 1
+                if failures == _ATTEMPTS:
                     raise StorageError(
                         f"{url} cannot be reached: {error or type(error).__name__}; "
                         "check the address and that the server runs"
                     ) from error
             else:
-                if response.status_code not in _TRANSIENT or last:
+                failures += 1
+                if response.status_code not in _TRANSIENT or failures == _ATTEMPTS:
                     return response
                 asked_pause = _asked_pause(response)
-            self._sleep(max(asked_pause, _FIRST_PAUSE_SECONDS * 2**attempt))
-        raise AssertionError("unreachable")
+            own_pause = _FIRST_PAUSE_SECONDS * 2 ** (failures - 1)
+            self._sleep(max(asked_pause, own_pause) + own_pause * self._draw())
+
+    def _ask(self, url: str, headers: Mapping[str, str], body: ResumableBody) -> httpx.Response:
+        """One try; what comes of the body stays in `body` whatever happens."""
+        request = self._connected().build_request("GET", url, headers={**headers, **body.headers()})
+        response = self._follow(request)
+        try:
+            return body.collect(response)
+        finally:
+            response.close()
 
     def _follow(self, request: httpx.Request) -> httpx.Response:
-        """Send, and follow redirects.
+        """Send, and follow redirects, to an answer whose body is not read yet.
 
         By hand, because httpx carries the token on from http to https, which may be another
         server.
@@ -144,9 +169,10 @@ class HttpTransport:
                 token = None  # not even if the way leads back
             if token:
                 request.headers["Authorization"] = f"Bearer {token}"
-            response = self._connected().send(request)
+            response = self._connected().send(request, stream=True)
             if response.next_request is None:
                 return response
+            response.close()
             request = response.next_request
         raise httpx.TooManyRedirects(f"more than {_MOST_REDIRECTS} redirects", request=request)
 

@@ -1,6 +1,7 @@
 """The recording on disk: plan, manifest, ledger, seal, encodings, writer, reader, verification."""
 
 from kdrec.store.contents import ProofRecords, SampleContents
+from kdrec.store.decoded_groups import Scratch
 from kdrec.store.encodings import (
     ENCODINGS,
     MOST_COMPACT_CLASSES,
@@ -52,7 +53,7 @@ from kdrec.store.plan import (
     default_block_samples,
 )
 from kdrec.store.proof_choice import choose_proof
-from kdrec.store.reader import RecordingReader
+from kdrec.store.reader import DEFAULT_MEMORY, RecordingReader
 from kdrec.store.score import CorrectCounts, accuracy, count_correct
 from kdrec.store.sparse import SparseLogits
 from kdrec.store.storage import (
@@ -85,6 +86,7 @@ from kdrec.store.writer import (
 __all__ = [
     "BLOCK_ARRAYS",
     "CONFIDENCE",
+    "DEFAULT_MEMORY",
     "ENCODINGS",
     "FORMAT_VERSION",
     "HEADER_KEY",
@@ -125,6 +127,7 @@ __all__ = [
     "RecordingReader",
     "RecordingWriter",
     "SampleContents",
+    "Scratch",
     "Seal",
     "SparseLogits",
     "Storage",

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -35,16 +35,25 @@ class DecodedGroup:
         return sum(array.nbytes for array in self.arrays.values())
 
 
+class Scratch(Protocol):
+    """Room on a disk for what memory does not hold."""
+
+    def array(self, shape: tuple[int, ...], dtype: str) -> npt.NDArray[Any]:
+        """A new array there."""
+
+
 class DecodedGroups:
     """Some view groups of one recording.
 
     Args:
         memory: Bytes of all of them together; one that is larger goes to a temporary memory-mapped
             file.
+        scratch: Where such a file lies; by default in the system's temporary folder.
     """
 
-    def __init__(self, memory: int) -> None:
+    def __init__(self, memory: int, scratch: Scratch | None = None) -> None:
         self._memory = memory
+        self._make_mapped = _mapped if scratch is None else scratch.array
         self._groups: OrderedDict[int, DecodedGroup] = OrderedDict()
 
     def find(self, group: int) -> DecodedGroup | None:
@@ -70,7 +79,7 @@ class DecodedGroups:
         needed = math.prod(shape) * record
         while self._groups and needed + self._num_bytes() > self._memory:
             self._groups.popitem(last=False)
-        make = _mapped if needed > self._memory else in_memory
+        make = self._make_mapped if needed > self._memory else in_memory
         arrays = {name: make((*shape, width), dtype) for name, (dtype, width) in widths.items()}
         self._groups[group] = DecodedGroup(arrays)
         return self._groups[group]

@@ -20,7 +20,7 @@ from kdrec.errors import InvalidInputError
 from kdrec.store.array_reader import ArrayReader
 from kdrec.store.arrays import AnyArray
 from kdrec.store.contents import ProofRecords
-from kdrec.store.decoded_groups import DecodedGroup, DecodedGroups, in_memory
+from kdrec.store.decoded_groups import DecodedGroup, DecodedGroups, Scratch, in_memory
 from kdrec.store.encodings import Encoding, TopK, find_encoding
 from kdrec.store.ledger import Correct, LedgerEntry, Seal
 from kdrec.store.ledger_reader import LedgerReader
@@ -41,6 +41,7 @@ class RecordingReader:
         memory: Bytes of decoded records kept; a view group that is larger goes to a temporary
             memory-mapped file.
         remedy: What to do about damage, for errors; by default to look how far it goes.
+        scratch: Where such files lie; by default in the system's temporary folder.
 
     Raises:
         NotFoundError: No recording is there.
@@ -55,9 +56,11 @@ class RecordingReader:
         where: str,
         memory: int = DEFAULT_MEMORY,
         remedy: str | None = None,
+        scratch: Scratch | None = None,
     ) -> None:
         self._where = where
         self._memory = memory
+        self._scratch = scratch
         self.remedy = remedy or (
             f"run `kdrec verify --bytes {where}` for the extent, then `kdrec repair` on that folder"
         )
@@ -67,7 +70,7 @@ class RecordingReader:
         self._reset()
 
     def _reset(self) -> None:
-        self._groups = DecodedGroups(self._memory)
+        self._groups = DecodedGroups(self._memory, self._scratch)
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:

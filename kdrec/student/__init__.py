@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         write_checkpoint,
     )
     from kdrec.student.evaluation import EvaluationReport, Votes, evaluate
+    from kdrec.student.loader import LoaderState, RecordedLoader
     from kdrec.student.loss_settings import LossSettings
     from kdrec.student.losses import distillation_loss
     from kdrec.student.networks import build_student
@@ -51,10 +52,12 @@ _HOMES = {
     "EvaluationReport": "kdrec.student.evaluation",
     "Judged": "kdrec.student.objective",
     "LossSettings": "kdrec.student.loss_settings",
+    "LoaderState": "kdrec.student.loader",
     "MixedTeachers": "kdrec.student.teachers",
     "LossTerms": "kdrec.student.objective",
     "Processes": "kdrec.student.processes",
     "RecordedBatch": "kdrec.student.batches",
+    "RecordedLoader": "kdrec.student.loader",
     "RecordedSample": "kdrec.student.views",
     "RecordedViews": "kdrec.student.views",
     "ShuffledBatches": "kdrec.student.batches",
@@ -88,11 +91,13 @@ __all__ = [
     "EpochReport",
     "EvaluationReport",
     "Judged",
+    "LoaderState",
     "LossSettings",
     "LossTerms",
     "MixedTeachers",
     "Processes",
     "RecordedBatch",
+    "RecordedLoader",
     "RecordedSample",
     "RecordedViews",
     "ShuffledBatches",

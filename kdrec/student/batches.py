@@ -4,6 +4,7 @@ Shape letters: B batch, N points, D channels, C classes of the data.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -135,13 +136,20 @@ class ShuffledBatches(Sampler[Indices]):
         self._rank = rank
         self._num_processes = num_processes
         self._epoch = 0
+        self._start = 0
 
-    def set_epoch(self, epoch: int) -> None:
-        """Give the order of this epoch from now on."""
-        self._epoch = epoch
+    def set_epoch(self, epoch: int, *, start: int = 0) -> None:
+        """Give the order of this epoch from now on.
+
+        Args:
+            epoch: Its number.
+            start: Samples of it, over all processes, that were given before: what comes is the
+                rest, in the same order whatever the batch size and the number of processes were.
+        """
+        self._epoch, self._start = epoch, start
 
     def __len__(self) -> int:
-        return len(self._starts())
+        return len(self._edges()) - 1
 
     def __iter__(self) -> Iterator[Indices]:
         words = rng.words(
@@ -151,19 +159,21 @@ class ShuffledBatches(Sampler[Indices]):
             samples_B=[0],
             num_words=self._num_samples,
         )
-        for whole in np.split(rng.permutation(words)[0], self._starts()[1:]):
-            yield whole[self._rank :: self._num_processes]
+        order = rng.permutation(words)[0]
+        for start, end in pairwise(self._edges()):
+            yield order[start:end][self._rank :: self._num_processes]
 
     def sizes(self) -> list[int]:
         """Samples of each batch, over all processes."""
-        ends = [*self._starts()[1:], self._num_samples]
-        return [end - start for start, end in zip(self._starts(), ends, strict=True)]
+        return [end - start for start, end in pairwise(self._edges())]
 
-    def _starts(self) -> list[int]:
-        starts = list(range(0, self._num_samples, self._batch_size))
+    def _edges(self) -> list[int]:
+        """Where batches begin and end in the order of the epoch."""
+        starts = list(range(self._start, self._num_samples, self._batch_size))
         fewest = min(2 * self._num_processes, self._batch_size)
-        too_few = self._num_samples - starts[-1] < fewest
-        return starts[:-1] if too_few and len(starts) > 1 else starts
+        if len(starts) > 1 and self._num_samples - starts[-1] < fewest:
+            del starts[-1]
+        return [*starts, self._num_samples]
 
 
 class _WholeBatches(Dataset[Views]):

@@ -38,7 +38,7 @@ class OptimizationSettings(Settings):
 
     panel: ClassVar[str] = "Optimisation"
 
-    epochs: int = Field(default=100, ge=1, description="Epoch e reads view e mod V.")
+    epochs: int = Field(default=100, ge=1, description="Each reads one view.")
     batch_size: int = Field(default=32, ge=1, description="Samples of a step.")
     optimizer: Literal["adamw", "adam", "sgd"] = Field(
         default="adamw", description="sgd is Nesterov's where it has momentum."
@@ -95,6 +95,17 @@ class TeacherSettings(Settings):
     )
     shares: list[float] = Field(
         default=[], description="Of each teacher in the mix, in order; equal by default."
+    )
+
+    views: str | None = Field(
+        default=None,
+        pattern="^[0-9]+:[0-9]+$",
+        description="Only these, FIRST:END such as 0:8; all by default.",
+    )
+    view_order: Literal["cycle", "random"] = Field(
+        default="cycle",
+        description="Epoch e reads view e mod V, or each view once in an order drawn anew for "
+        "every V epochs.",
     )
 
     @field_validator("shares")

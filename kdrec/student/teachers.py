@@ -4,6 +4,8 @@ Shape letters: K teachers, B batch, C classes.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +18,8 @@ from kdrec.errors import ConflictError, ErrorKind, InvalidInputError
 from kdrec.samples import SampleSet
 from kdrec.student.batches import BatchSource, RecordedBatch, SourceDescription
 from kdrec.student.settings import TrainSettings
-from kdrec.student.views import RecordedViews
+from kdrec.student.view_schedule import ViewOrder
+from kdrec.student.views import RecordedViews, check_one_view_a_step
 
 _DRAW_STREAM = 0x5D04
 
@@ -40,17 +43,46 @@ def join_teachers(
         raise InvalidInputError(
             f"{len(shares)} shares do not go with {len(recordings)} teachers; give one for each"
         )
-    first = RecordedViews(recordings[0], samples, classes=settings.classes)
+    choice = _Choice.of(settings)
+    first = choice.views(recordings[0], samples)
     if len(recordings) == 1:
         return first
     kept = recordings[0].samples() if samples is None else samples
     others = [
         # Compared by digest with the first one, whose samples were checked.
-        RecordedViews(_aligned(recordings[0], other), kept, classes=settings.classes, check=False)
+        choice.views(_aligned(recordings[0], other), kept, check=False)
         for other in recordings[1:]
     ]
     draw_seed = settings.seed if settings.mix == "draw" else None
     return MixedTeachers([first, *others], shares=shares, draw_seed=draw_seed)
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """What a training takes of each of its recordings."""
+
+    classes: Literal["data", "all"]
+    numbers: range | None
+    order: ViewOrder
+    seed: int
+
+    @classmethod
+    def of(cls, settings: TrainSettings) -> Self:
+        numbers = None if settings.views is None else range(*map(int, settings.views.split(":")))
+        return cls(settings.classes, numbers, settings.view_order, settings.seed)
+
+    def views(
+        self, recording: Recording, samples: SampleSet | None, *, check: bool = True
+    ) -> RecordedViews:
+        return RecordedViews(
+            recording,
+            samples,
+            views=self.numbers,
+            view_order=self.order,
+            seed=self.seed,
+            check=check,
+            classes=self.classes,
+        )
 
 
 class MixedTeachers:
@@ -66,12 +98,14 @@ class MixedTeachers:
         draw_seed: To draw one teacher for each sample and epoch; None for the mean.
 
     Raises:
-        InvalidInputError: They are not of the same classes.
+        InvalidInputError: They are not of the same classes, or give several views a step.
     """
 
     def __init__(
         self, teachers: Sequence[RecordedViews], *, shares: Sequence[float], draw_seed: int | None
     ) -> None:
+        for teacher in teachers:
+            check_one_view_a_step(teacher)
         self._teachers = list(teachers)
         self._shares_K = np.asarray(shares, dtype=np.float64) / sum(shares)
         self._draw_seed = draw_seed

@@ -25,6 +25,7 @@ from kdrec.student.run_folder import RunFolder
 from kdrec.student.settings import TrainSettings
 from kdrec.student.teachers import join_teachers
 from kdrec.student.trainer import Trainer
+from kdrec.student.views import RecordedViews, check_one_view_a_step
 
 
 def train(
@@ -79,6 +80,8 @@ def _views(
         return join_teachers([source], samples, settings)
     if samples is not None:
         raise InvalidInputError("samples go with a recording; another source has its own")
+    if isinstance(source, RecordedViews):
+        check_one_view_a_step(source)
     return source
 
 

@@ -3,8 +3,9 @@
 Shape letters: S samples, B batch, N points, D channels, C classes of the data.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple, overload
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Literal, NamedTuple, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,11 @@ from kdrec.client import Recording
 from kdrec.errors import InvalidInputError
 from kdrec.samples import SampleSet
 from kdrec.student.batches import RecordedBatch, SourceDescription
+from kdrec.student.pairing import is_moved_as_a_whole
+from kdrec.student.view_schedule import ViewOrder, ViewSchedule, choose_views
+
+Transform: TypeAlias = Callable[[Tensor], Tensor]
+Numbers: TypeAlias = npt.NDArray[np.int64]
 
 
 class RecordedSample(NamedTuple):
@@ -38,6 +44,8 @@ class RecordedSample(NamedTuple):
 class RecordedViews(Dataset[RecordedSample | RecordedBatch]):
     """Samples as the teacher saw them, with what it said: epoch e gives view e mod V.
 
+    Other views, their order and several a step are arguments.
+
     One number gives a `RecordedSample`, a list or array of numbers a `RecordedBatch` without any
     work per sample. So both of these loaders are fast, the second more so:
 
@@ -49,15 +57,28 @@ class RecordedViews(Dataset[RecordedSample | RecordedBatch]):
     Args:
         recording: From `open_recording`.
         samples: The data it was made from; by default those it keeps.
+        subset: Numbers of samples, of those given or kept; only these are there then, numbered
+            anew from 0, and only their blocks are fetched ahead.
+        views: Numbers of the views that are read; all by default.
+        view_order: `cycle`, or `random`: each view once in a pass, see `ViewSchedule`.
+        views_per_step: How many views of each sample an epoch reads. With K of them a batch of B
+            numbers has K times B rows: all samples in the first view, then all in the second.
+        seed: Of a random order of views.
+        align: `order` refuses given samples in another order than the recorded one; `digest` finds
+            each by its content, and they keep the numbers that they have here.
         check: Whether given samples are compared with the recorded ones. Switch it off only for
             samples that were compared before.
         classes: Where the teacher knows more classes than the data: `data` gathers the data's
             columns, before any softmax; `all` keeps all, and labels become columns.
+        transform: Applied to the replayed points of each batch, (B, N, D), such as noise on each
+            point. What changes the shape as a whole breaks the pairing with the recorded logits;
+            the first batch is looked at, and a warning given where that is seen.
 
     Raises:
         ConflictError: The samples are not the recorded ones; names the first that differs.
         NotFoundError: None are given and the recording keeps none.
-        InvalidInputError: Other number of samples, or a label that is no class of the logits.
+        InvalidInputError: Other number of samples, or a label that is no class of the logits; a
+            sample or view that the recording does not have.
     """
 
     def __init__(
@@ -65,21 +86,44 @@ class RecordedViews(Dataset[RecordedSample | RecordedBatch]):
         recording: Recording,
         samples: SampleSet | None = None,
         *,
+        subset: npt.ArrayLike | None = None,
+        views: Iterable[int] | None = None,
+        view_order: ViewOrder = "cycle",
+        views_per_step: int = 1,
+        seed: int = 0,
+        align: Literal["order", "digest"] = "order",
         check: bool = True,
         classes: Literal["data", "all"] = "data",
+        transform: Transform | None = None,
     ) -> None:
-        if samples is None:
-            samples = recording.samples()
-        elif check:
-            recording.check(samples)
+        own = samples is not None
+        samples = recording.samples() if samples is None else samples
+        order_S = None
+        if own and (check or align != "order"):
+            order_S = _recorded_order(recording, samples, align)
+        _check_count(len(samples), recording)
+        # None where samples have the numbers that they were recorded by.
+        self._numbers_S = None if order_S is None else np.argsort(order_S)
+        if subset is not None:
+            chosen = _sample_numbers(subset, len(samples))
+            samples = samples.rows(chosen)
+            self._numbers_S = chosen if self._numbers_S is None else self._numbers_S[chosen]
         self._recording = recording
+        self._schedule = ViewSchedule(
+            views=choose_views(views, recording.num_views),
+            group=recording.manifest.plan.group,
+            order=view_order,
+            per_step=views_per_step,
+            seed=seed,
+        )
         keep_all = classes == "all" and recording.manifest.plan.class_map is not None
         self._columns = None if keep_all else _gathered_columns(recording)
         self._description = _describe(recording, samples, keep_all=keep_all)
         # Tensors, because torch hands them to spawned workers through shared memory.
         self._points_SND = _as_tensor(samples.points_SND)
         self._labels_S = _labels(samples, recording, self._description)
-        _check_count(len(self._points_SND), recording)
+        self._transform = transform
+        self._transform_seen = False
         self._epoch = torch.zeros((), dtype=torch.int64)
         self._epoch.share_memory_()  # type: ignore[no-untyped-call]
 
@@ -98,18 +142,23 @@ class RecordedViews(Dataset[RecordedSample | RecordedBatch]):
 
     @property
     def num_views(self) -> int:
-        """V."""
-        return self._recording.num_views
+        """Views that are read, over all epochs."""
+        return len(self._schedule.views)
+
+    @property
+    def views_per_step(self) -> int:
+        """Views that an epoch reads of each sample."""
+        return self._schedule.per_step
 
     @property
     def view(self) -> int:
-        """The view that is given now."""
-        return self.epoch % self.num_views
+        """The view that is given now, the first of several."""
+        return self._schedule.of_epoch(self.epoch)[0]
 
     @property
     def second_view(self) -> int:
         """The view that `second_batch` gives now."""
-        return (self.epoch + 1) % self.num_views
+        return self._schedule.second(self.epoch)
 
     @property
     def epoch(self) -> int:
@@ -117,9 +166,9 @@ class RecordedViews(Dataset[RecordedSample | RecordedBatch]):
         return int(self._epoch)
 
     def set_epoch(self, epoch: int) -> None:
-        """Give view `epoch` mod V from now on, in this process and in its loaders' workers.
+        """Give the view of this epoch from now on, in this process and in its loaders' workers.
 
-        Of a remote recording, this view and the next are fetched in the background.
+        Of a remote recording, it and that of the next epoch are fetched in the background.
 
         Raises:
             InvalidInputError: It is negative.
@@ -127,28 +176,28 @@ class RecordedViews(Dataset[RecordedSample | RecordedBatch]):
         if epoch < 0:
             raise InvalidInputError(f"epoch must be from 0 on, got {epoch}")
         self._epoch.fill_(epoch)
-        views = self._recording.num_views
-        self._recording.fetch_ahead(dict.fromkeys((epoch % views, (epoch + 1) % views)))
+        views = (*self._schedule.of_epoch(epoch), *self._schedule.of_epoch(epoch + 1))
+        self._recording.fetch_ahead(dict.fromkeys(views), self._numbers_S)
 
     def batch(self, indices: npt.ArrayLike) -> RecordedBatch:
-        """Some samples of the view in this order: one read, one replay.
+        """Some samples of the epoch's views in this order: one read, one replay.
 
         Raises:
             InvalidInputError: A number is out of range.
             IncompleteError: The view is not recorded yet, or not in this copy.
             IntegrityError: A file of it is damaged.
         """
-        return self._batch(self.view, indices)
+        return self._batch(self._schedule.of_epoch(self.epoch), indices)
 
     def second_batch(self, indices: npt.ArrayLike) -> RecordedBatch:
-        """Some samples in the view after this one: what the next epoch will give, or view 0.
+        """Some samples in another view than the first of the epoch: the next of the pass.
 
         Raises:
             InvalidInputError: A number is out of range.
             IncompleteError: That view is not recorded yet, or not in this copy.
             IntegrityError: A file of it is damaged.
         """
-        return self._batch(self.second_view, indices)
+        return self._batch((self.second_view,), indices)
 
     def teacher_logits(self, view: int, indices: npt.ArrayLike) -> Tensor:
         """What the teacher said of some samples in a view, (B, C), without their points.
@@ -158,18 +207,46 @@ class RecordedViews(Dataset[RecordedSample | RecordedBatch]):
             IncompleteError: The view is not recorded yet, or not in this copy.
             IntegrityError: A file of it is damaged.
         """
-        return self._gathered(self._recording.read(view, indices)[1])
+        return self._gathered(self._recording.read(view, self._recorded(indices))[1])
 
-    def _batch(self, view: int, indices: npt.ArrayLike) -> RecordedBatch:
-        parameters, logits_BC = self._recording.read(view, indices)
+    def _batch(self, views: Sequence[int], indices: npt.ArrayLike) -> RecordedBatch:
+        index = np.atleast_1d(np.asarray(indices))
+        view_B: npt.ArrayLike = views[0]
+        if len(views) > 1:
+            view_B, index = np.repeat(views, len(index)), np.tile(index, len(views))
+        parameters, logits_BC = self._recording.read(view_B, self._recorded(index))
         # Not the parameters' own addresses: a converted recording keeps those it was drawn by.
-        index_B = torch.from_numpy(np.atleast_1d(np.asarray(indices)).astype(np.int64))
+        index_B = torch.from_numpy(index.astype(np.int64))
+        points_BND = self._recording.replay(self._points_SND[index_B], parameters)
         return RecordedBatch(
-            points=self._recording.replay(self._points_SND[index_B], parameters),
+            points=points_BND if self._transform is None else self._transformed(points_BND),
             teacher_logits=self._gathered(logits_BC),
             label=self._labels_S[index_B],
             index=index_B,
         )
+
+    def _recorded(self, indices: npt.ArrayLike) -> npt.ArrayLike:
+        """The numbers by which samples were recorded."""
+        if self._numbers_S is None:
+            return indices
+        numbers: Numbers = self._numbers_S[_sample_numbers(indices, len(self))]
+        return numbers
+
+    def _transformed(self, points_BND: Tensor) -> Tensor:
+        assert self._transform is not None
+        if self._transform_seen:
+            return self._transform(points_BND)
+        self._transform_seen = True
+        before_BN3 = points_BND[..., :3].numpy().copy()  # a transform may work in place
+        changed_BND = self._transform(points_BND)
+        if is_moved_as_a_whole(before_BN3, changed_BND[..., :3].detach().numpy()):
+            warnings.warn(
+                "the transform scales, turns, mirrors or shifts whole shapes: the recorded logits "
+                "are the teacher's answer to the shapes before; record the augmentation instead, "
+                "and transform single points only",
+                stacklevel=2,
+            )
+        return changed_BND
 
     def _gathered(self, logits_BC: npt.NDArray[np.float32]) -> Tensor:
         if self._columns is not None:
@@ -188,6 +265,11 @@ class RecordedViews(Dataset[RecordedSample | RecordedBatch]):
     def __getitem__(self, index: object) -> RecordedSample | RecordedBatch:
         index_B = np.asarray(index)
         if index_B.ndim == 0:
+            if self.views_per_step > 1:
+                raise InvalidInputError(
+                    f"a sample has {self.views_per_step} views in each step, not one; ask for a "
+                    f"list: views[[{index}]]"
+                )
             return RecordedSample(*(tensor[0] for tensor in self.batch(index_B[None])))
         return self.batch(index_B)
 
@@ -197,6 +279,39 @@ class RecordedViews(Dataset[RecordedSample | RecordedBatch]):
 
     def __iter__(self) -> Iterator[RecordedSample]:
         return (self[index] for index in range(len(self)))
+
+
+def _recorded_order(
+    recording: Recording, samples: SampleSet, align: Literal["order", "digest"]
+) -> Numbers | None:
+    """By which the samples are in recorded order; None where they are."""
+    if align not in ("order", "digest"):
+        raise InvalidInputError(f"align must be 'order' or 'digest', got {align!r}")
+    return recording.check(samples, permute=align == "digest")
+
+
+def _sample_numbers(numbers: npt.ArrayLike, count: int) -> Numbers:
+    """One axis of numbers from 0 to count - 1."""
+    found = np.atleast_1d(np.asarray(numbers))
+    if found.ndim != 1 or (found.size and not np.issubdtype(found.dtype, np.integer)):
+        raise InvalidInputError(f"samples must be a list of whole numbers, got {numbers!r}")
+    wrong = found[(found < 0) | (found >= count)]
+    if wrong.size:
+        raise InvalidInputError(f"sample must be from 0 to {count - 1}, got {wrong[0]}")
+    return found.astype(np.int64)
+
+
+def check_one_view_a_step(views: RecordedViews) -> None:
+    """Whether a batch has as many rows as samples.
+
+    Raises:
+        InvalidInputError: It has more.
+    """
+    if views.views_per_step > 1:
+        raise InvalidInputError(
+            f"views_per_step is {views.views_per_step}, but train and a mix of teachers read one "
+            "view a step; use a loop of your own, or views_per_step=1"
+        )
 
 
 def normalizes(augmentation: Augmentation) -> bool:

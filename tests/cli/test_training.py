@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from kdrec.cli.options import parse_size
+from kdrec.errors import InvalidInputError
 from kdrec.samples import make_shapes
 from kdrec.student import TrainSettings, read_checkpoint
 from kdrec.testing import make_plan, make_recording
-from tests.programs import environment, kdrec
+from tests.programs import KDREC, environment, kdrec, service
 
 TEST = ("--test", "shapes", "--test-arg", "count=24", "--test-arg", "num_points=32",
         "--test-arg", "seed=1")  # fmt: skip
@@ -191,3 +193,56 @@ def test_a_trained_student_is_evaluated_and_drawn(
     unknown = kdrec("evaluate", out, *data, "--student", student, "--augment", "twist", "--votes=1")
     assert unknown.code == 2
     assert "twist" in unknown.err
+
+
+def test_a_student_trains_on_what_is_there_while_the_rest_is_recorded(
+    tmp_path: Path, recording: Path
+) -> None:
+    growing = tmp_path / "served" / "growing.zarr"
+    make_recording(growing, blocks=3)  # the first of three groups of two views
+    settings = (*QUICK, "--epochs", "5", "--wait", "120", "--cache", tmp_path / "cache",
+                "--cache-limit", "1MiB")  # fmt: skip
+    with service(growing.parent) as url:
+        student = subprocess.Popen(
+            [*KDREC, "train", f"{url}/growing", "--out", tmp_path / "live", *map(str, settings)],
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment(),
+        )  # fmt: skip
+        assert student.stderr is not None
+        while "waiting for view" not in (line := student.stderr.readline()):
+            assert line, "it did not wait"
+        assert "waiting for view 2" in line
+        assert "3 of 9 blocks are recorded; for 120 seconds at most" in line
+        make_recording(growing)
+        student.communicate(timeout=240)
+    assert student.returncode == 0
+    whole = kdrec("train", recording, "--out", tmp_path / "whole", *map(str, settings))
+    assert whole.code == 0, whole.err
+    ours, theirs = (read_checkpoint(tmp_path / run / "last.safetensors").tensors
+                    for run in ("live", "whole"))  # fmt: skip
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_who_waits_too_long_for_a_view_is_told_which_block_is_missing(tmp_path: Path) -> None:
+    make_recording(tmp_path / "r.zarr", blocks=3)
+    done = kdrec("train", tmp_path / "r.zarr", "--out", tmp_path / "out", *QUICK, "--epochs", "3",
+                 "--wait", "0.1")  # fmt: skip
+    assert done.code == 3
+    assert "g00001-p00000" in done.err
+    assert "is not recorded yet (3 of 9 blocks are)" in done.err
+    some = kdrec("train", tmp_path / "r.zarr", "--out", tmp_path / "some", *QUICK, "--epochs", "3",
+                 "--views", "0:2", "--view-order", "random")  # fmt: skip
+    assert some.code == 0, some.err
+
+
+@pytest.mark.parametrize("size", ["much", "0", "-1GB", "nan", "5 XB", "1e9999", "9" * 400 + "TB"])
+def test_a_size_that_is_none_is_refused(size: str) -> None:
+    with pytest.raises(InvalidInputError, match="such as 20GB"):
+        parse_size(size)
+
+
+@pytest.mark.parametrize(
+    ("text", "num_bytes"), [("7", 7), ("1.5kB", 1500), ("2 GiB", 2**31), ("20GB", 2 * 10**10)]
+)
+def test_a_size_may_have_a_unit(text: str, num_bytes: int) -> None:
+    assert parse_size(text) == num_bytes
+    assert parse_size(None) is None

@@ -1,13 +1,11 @@
 """Servers that break off, stall, lie or refuse: right bytes or a clear error, never half a file."""
 
+import itertools
 import shutil
-import socket
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -17,8 +15,9 @@ from kdrec.errors import KdrecError
 from kdrec.store import LocalStorage, RecordingReader
 from kdrec.testing import make_recording
 from tests.programs import contents, service, start
+from tests.proxy import Exchange, between
 
-Answer = Callable[[bytes], bytes | None]
+Fault = Callable[[bytes], bytes | None]
 
 
 @pytest.fixture(scope="module")
@@ -29,61 +28,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str
         yield path, f"{url}/r"
 
 
-class Proxy:
-    """Between client and server: changes the n-th answers, then hands on what comes."""
-
-    def __init__(self, target: str, change: Answer, *, every: int) -> None:
-        self._target = urlsplit(target)
-        self._change = change
-        self._every = every
-        self._count = 0
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._thread = threading.Thread(target=self._serve)
-        self._thread.start()
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}{self._target.path}"
-
-    def close(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self._thread.join()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            with client, suppress(OSError):
-                self._answer(client)
-
-    def _answer(self, client: socket.socket) -> None:
-        client.settimeout(5)
-        request = b""
-        while b"\r\n\r\n" not in request:
-            request += client.recv(65536)
-        head = request.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1)
-        place = (self._target.hostname or "", self._target.port or 0)
-        with socket.create_connection(place) as server:
-            server.sendall(head)
-            answer = b"".join(iter(lambda: server.recv(65536), b""))
-        self._count += 1
-        changed = self._change(answer) if self._count % self._every == 0 else answer
-        if changed is None:
-            client.recv(1)  # says nothing until the client leaves
-            return
-        client.sendall(changed)
-
-
-@contextmanager
-def between(target: str, change: Answer, *, every: int) -> Iterator[str]:
-    proxy = Proxy(target, change, every=every)
-    try:
-        yield proxy.url
-    finally:
-        proxy.close()
-
-
-def status(code: int) -> Answer:
+def status(code: int) -> Fault:
     return lambda _: b"HTTP/1.1 %d X\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno" % code
 
 
@@ -100,7 +45,7 @@ def shorter(answer: bytes) -> bytes:
     return b"\r\n".join([*lines, b"Content-Length: %d" % len(cut)]) + b"\r\n\r\n" + cut
 
 
-FAULTS: dict[str, Answer] = {
+FAULTS: dict[str, Fault] = {
     "breaks off": lambda answer: answer[: len(answer) * 2 // 3],
     "says nothing": lambda answer: None,
     "closes": lambda answer: b"",
@@ -134,7 +79,12 @@ def test_a_fault_now_and_then_or_always_gives_the_right_bytes_or_a_clear_error(
 ) -> None:
     path, url = served
     original, copy = contents(path), tmp_path / "copy.zarr"
-    with between(url, FAULTS[fault], every=every) as address:
+    numbers = itertools.count(1)
+
+    def change(exchange: Exchange) -> bytes | None:
+        return exchange.answer if next(numbers) % every else FAULTS[fault](exchange.answer)
+
+    with between(url, change) as address:
         for _ in range(1 if every == 1 else 60):  # each goes on where the one before stopped
             with suppress(KdrecError):  # anything else that is raised fails the test
                 copy_by(address, copy)

@@ -131,7 +131,7 @@ def test_a_server_that_asks_for_a_pause_gets_it(
     first = server()
     first.refusals = [(status, pause)]
     pauses: list[float] = []
-    transport = HttpTransport(first.url, token=TOKEN, sleep=pauses.append)
+    transport = HttpTransport(first.url, token=TOKEN, sleep=pauses.append, draw=lambda: 0.0)
     assert transport.get("key") == b"here"
     assert pauses == [slept]
 

@@ -4,7 +4,9 @@ Shape letters: S samples, B batch, N points, D channels, C classes.
 """
 
 import pickle
+from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,14 @@ from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
 
 from kdrec.client import Recording
 from kdrec.errors import ConflictError, ErrorKind, IncompleteError, InvalidInputError, NotFoundError
-from kdrec.student import RecordedBatch, RecordedSample, RecordedViews
+from kdrec.student import (
+    MixedTeachers,
+    RecordedBatch,
+    RecordedSample,
+    RecordedViews,
+    TrainSettings,
+    train,
+)
 from tests.student.recordings import (
     NUM_CLASSES,
     NUM_SAMPLES,
@@ -34,7 +43,7 @@ def expected_points(recording: Recording, view: int, samples_B: list[int]) -> Te
     return torch.from_numpy(seen_BND)
 
 
-def assert_same(batch: RecordedBatch | RecordedSample, other: Any) -> None:
+def assert_same(batch: Iterable[Tensor], other: Iterable[Tensor]) -> None:
     assert all(torch.equal(a, b) for a, b in zip(batch, other, strict=True))
 
 
@@ -220,3 +229,70 @@ def test_the_description_names_the_recording() -> None:
     assert description.normalized
     assert description.class_names == make_samples().class_names
     assert not RecordedViews(record()).description.normalized
+
+
+def test_samples_in_another_order_are_found_by_content_and_keep_their_numbers() -> None:
+    recording = record()
+    order = np.random.default_rng(0).permutation(NUM_SAMPLES)
+    views = RecordedViews(recording, make_samples().rows(order), align="digest")
+    plain = RecordedViews(recording)
+    found = views[[0, 7, 40]]
+    assert found.index.tolist() == [0, 7, 40]
+    assert_same(found[:3], plain[order[[0, 7, 40]]][:3])
+    assert_same([views.teacher_logits(1, [3, 4])], [plain.teacher_logits(1, order[[3, 4]])])
+    with pytest.raises(ConflictError):
+        RecordedViews(recording, make_samples(seed=1), align="digest")
+    with pytest.raises(InvalidInputError, match="'order' or 'digest', got 'name'"):
+        RecordedViews(recording, make_samples(), align="name")  # type: ignore[arg-type]
+
+
+def test_a_subset_is_numbered_anew_and_reads_only_its_own() -> None:
+    chosen = [40, 2, 30]
+    views = RecordedViews(record(), subset=chosen)
+    assert len(views) == 3
+    assert_same(views[[2, 0]][:3], RecordedViews(record())[[30, 40]][:3])
+    assert views[[2, 0]].index.tolist() == [2, 0]
+    order = np.arange(NUM_SAMPLES)[::-1].copy()
+    reversed_views = RecordedViews(record(), make_samples().rows(order), subset=[0], align="digest")
+    assert_same(reversed_views[[0]][:3], RecordedViews(record())[[40]][:3])
+    for wrong in ([41], [-1], [0.5], [[1]]):
+        with pytest.raises(InvalidInputError, match="sample"):
+            RecordedViews(record(), subset=wrong)
+    for index in ([3], [-1]):
+        with pytest.raises(InvalidInputError, match="sample must be from 0 to 2"):
+            views[index]
+
+
+def test_several_views_of_each_sample_come_in_one_batch() -> None:
+    views = RecordedViews(record(), views_per_step=2)
+    views.set_epoch(1)
+    batch = views[[5, 9]]
+    assert batch.index.tolist() == [5, 9, 5, 9]
+    plain = RecordedViews(record())
+    for row, view in ((0, 2), (2, 0)):
+        plain.set_epoch(view)
+        assert_same((tensor[row : row + 2] for tensor in batch), plain[[5, 9]])
+    (stacked,) = DataLoader(views, batch_size=NUM_SAMPLES)
+    assert stacked.points.shape[0] == 2 * NUM_SAMPLES
+    with pytest.raises(InvalidInputError, match=r"2 views in each step.*views\[\[3\]\]"):
+        views[3]
+
+
+def test_only_some_views_are_read_in_a_random_order_without_repeats() -> None:
+    views = RecordedViews(record(committed_views=2), views=[1, 0], view_order="random", seed=4)
+    assert views.num_views == 2
+    seen = []
+    for epoch in range(8):
+        views.set_epoch(epoch)
+        assert {views.view, views.second_view} == {0, 1}
+        seen.append(views.view)
+        views[[0]]
+    assert {*seen[0:2]} == {*seen[2:4]} == {*seen[4:6]} == {0, 1}
+
+
+def test_train_and_a_mix_of_teachers_refuse_several_views_a_step(tmp_path: Path) -> None:
+    views = RecordedViews(record(), views_per_step=2)
+    with pytest.raises(InvalidInputError, match="views_per_step is 2, but train"):
+        train(views, TrainSettings(epochs=1, device="cpu"), tmp_path / "out")
+    with pytest.raises(InvalidInputError, match="views_per_step is 2, but train"):
+        MixedTeachers([views, views], shares=[1, 1], draw_seed=None)

@@ -1,0 +1,62 @@
+"""What a process is asked to measure, and what it answers: JSON both ways."""
+
+import json
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One way to keep records, written or read.
+
+    Attributes:
+        way: A name of `bench.peers.measure.WAYS`.
+        act: `write`, or how to read: `shuffled` or `in order`.
+        source: Folder of the records, see `bench.peers.records`.
+        folder: Where this way keeps them.
+        batch: Records of a batch.
+        runs: How often to read, after once that does not count.
+        seconds: After which a run ends early.
+    """
+
+    way: str
+    act: str
+    source: str
+    folder: str
+    batch: int = 256
+    runs: int = 5
+    seconds: float = 2.0
+
+    def to_json(self) -> str:
+        """As a line."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Job":
+        """From `to_json`."""
+        return cls(**json.loads(text))
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of a job.
+
+    Attributes:
+        rates: Records a second of each run.
+        memory: Greatest memory while reading beyond what the process had before, bytes; pages of
+            mapped files count.
+        error: Why there are no rates; empty where there are.
+    """
+
+    rates: tuple[float, ...] = ()
+    memory: int = 0
+    error: str = ""
+
+    def to_json(self) -> str:
+        """As a line."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Answer":
+        """From `to_json`."""
+        found = json.loads(text)
+        return cls(tuple(found["rates"]), found["memory"], found["error"])

@@ -1,13 +1,14 @@
 """Points and logits through a loader: kdrec, tensors in memory, and the streaming libraries.
 
-Every way is read in a process of its own, one after another, without workers. kdrec and the tensors
-hold each cloud once and replay the view, with and without an augmentation; the libraries hold every
-view's clouds as the teacher saw them. They run in an environment of their own, which is made on the
-first call, or in the one given; one that fails is shown with its reason. Beside it, what a batch
-takes of a training step of the smallest registered student.
+Every way is read in a process of its own, one after another, by one thread without workers. kdrec
+and the tensors hold each cloud once and replay the view, with and without an augmentation; the
+libraries hold every view's clouds as the teacher saw them. They run in an environment of their own,
+which is made on the first call, or in the one given; one that fails is shown with its reason, and
+--no-peers leaves them out. Beside it, what a batch takes of a training step of the smallest
+registered student. A CPU second is one of processor time, over all threads.
 
     python -m bench.loading [--data DATA] [--samples 2048] [--points 1024] [--views 4]
-        [--batch 256] [--runs 5] [--seconds 1] [--environment FOLDER]
+        [--batch 256] [--runs 5] [--seconds 1] [--environment FOLDER] [--no-peers]
 """
 
 import argparse
@@ -20,8 +21,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from bench.peers.environment import default_folder
 from bench.peers.job import Answer
+from bench.peers.options import make_parser
 from bench.peers.recorded_views import CLOUDS
 from bench.peers.source import as_records, teacher_logits, write_recording
 from bench.peers.table import Row, peer_rows, print_table, shown
@@ -35,7 +36,9 @@ _PLAIN = "kdrec, batches, no augmentation", "in memory, no augmentation"
 
 def main() -> None:
     """Write, read and print."""
-    options = _options()
+    parser = make_parser(__doc__, samples=2048, views=4)
+    parser.add_argument("--points", type=int, default=1024)
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         rows = _written(Path(name), options)
         answers = {
@@ -48,25 +51,10 @@ def main() -> None:
           f"{_CLASSES} logits, shuffled batches of {options.batch}; "
           f"least / median / greatest of {options.runs} runs")  # fmt: skip
     print_table(
-        ("way", "k samples/s", "ratio to in memory", "memory, MiB"),
+        ("way", "k samples/s", "k samples/CPU s", "ratio to in memory", "memory, MiB"),
         [_shown(name, answer, answers) for name, answer in answers.items()],
     )
     _print_wait(answers[_REPLAYED[0]], options)
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path)
-    parser.add_argument("--samples", type=int, default=2048)
-    parser.add_argument("--points", type=int, default=1024)
-    parser.add_argument("--views", type=int, default=4)
-    parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=1.0)
-    parser.add_argument("--environment", type=Path, default=default_folder())
-    return parser.parse_args()
 
 
 def _written(work: Path, options: argparse.Namespace) -> list[Row]:
@@ -84,16 +72,17 @@ def _written(work: Path, options: argparse.Namespace) -> list[Row]:
         Row(_REPLAYED[1], "in memory", replayed),
         Row(_PLAIN[0], "kdrec, batches", plain),
         Row(_PLAIN[1], "in memory", plain),
-        *peer_rows(source, work, options.environment),
+        *([] if options.no_peers else peer_rows(source, work, options.environment)),
     ]
 
 
 def _shown(name: str, answer: Answer, answers: dict[str, Answer]) -> tuple[str, ...]:
     if answer.error:
-        return name, f"failed: {answer.error}", "", ""
+        return name, f"failed: {answer.error}", "", "", ""
     beside = answers[_PLAIN[1] if name in _PLAIN else _REPLAYED[1]]
     ratio = "" if beside.error else f"{_median(answer) / _median(beside):.2f}"
-    return name, shown(answer.rates), ratio, f"{answer.memory / 2**20:,.0f}"
+    memory = f"{answer.memory / 2**20:,.0f}"
+    return name, shown(answer.rates), shown(answer.busy_rates), ratio, memory
 
 
 def _median(answer: Answer) -> float:

@@ -1,6 +1,7 @@
 """The peers' own environment, and processes that measure: there, or where this one runs."""
 
 import hashlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ _REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 _ROOT = Path(__file__).parents[2]
 _READY = "ready"
 _MOST_SECONDS = 900
+_ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # as a worker of torch's loader has
 
 
 def default_folder() -> Path:
@@ -53,6 +55,7 @@ def measure(job: Job, python: Path) -> Answer:
             text=True,
             check=False,
             cwd=_ROOT,
+            env={**os.environ, **_ONE_THREAD},
             timeout=_MOST_SECONDS,
         )
     except subprocess.TimeoutExpired:

@@ -15,7 +15,7 @@ class Job:
         folder: Where this way keeps them.
         batch: Records of a batch.
         runs: How often to read, after once that does not count.
-        seconds: After which a run ends early.
+        seconds: For which each run reads, epoch after epoch.
     """
 
     way: str
@@ -42,12 +42,15 @@ class Answer:
 
     Attributes:
         rates: Records a second of each run.
+        busy_rates: Records a second of processor time, of all threads: what other programs on the
+            machine disturb less.
         memory: Greatest memory while reading beyond what the process had before, bytes; pages of
             mapped files count.
         error: Why there are no rates; empty where there are.
     """
 
     rates: tuple[float, ...] = ()
+    busy_rates: tuple[float, ...] = ()
     memory: int = 0
     error: str = ""
 
@@ -59,4 +62,5 @@ class Answer:
     def from_json(cls, text: str) -> "Answer":
         """From `to_json`."""
         found = json.loads(text)
-        return cls(tuple(found["rates"]), found["memory"], found["error"])
+        rates, busy_rates = tuple(found["rates"]), tuple(found["busy_rates"])
+        return cls(rates, busy_rates, found["memory"], found["error"])

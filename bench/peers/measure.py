@@ -40,17 +40,21 @@ def run(job: Job) -> Answer:
         return Answer()
     before = _memory("VmRSS")
     epochs: Epochs = getattr(way, opener)(folder, job.batch, job.act == "shuffled")
-    rates = [_rate(epochs, number, job.seconds) for number in range(job.runs + 1)]
-    return Answer(tuple(rates[1:]), _memory("VmHWM") - before)
+    runs = [_rates(epochs, number, job.seconds) for number in range(job.runs + 1)][1:]
+    rates, busy = zip(*runs, strict=True)
+    return Answer(rates, busy, _memory("VmHWM") - before)
 
 
-def _rate(epochs: Epochs, run: int, seconds: float) -> float:
-    started, records = time.perf_counter(), 0
-    for size in epochs(run):
-        records += size
-        if time.perf_counter() - started > seconds:
-            break
-    return records / (time.perf_counter() - started)
+def _rates(epochs: Epochs, run: int, seconds: float) -> tuple[float, float]:
+    """Records a second, and a second of processor time; epochs until the seconds are over."""
+    started, started_cpu, records = time.perf_counter(), time.process_time(), 0
+    while time.perf_counter() - started < seconds:
+        for size in epochs(run):
+            records += size
+            if time.perf_counter() - started > seconds:
+                break
+    taken, busy = time.perf_counter() - started, time.process_time() - started_cpu
+    return records / taken, records / busy
 
 
 def _memory(which: str) -> int:

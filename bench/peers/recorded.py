@@ -11,9 +11,11 @@ RECORDING = "recording.zarr"
 
 
 def decoded_before(folder: Path, batch: int, shuffled: bool) -> Epochs:
-    """Opened once; every run but the first, which does not count, finds the views decoded."""
-    recording = open_recording(folder / RECORDING)
-    return _epochs(lambda: recording.reader, batch, shuffled)
+    """Opened once, and every view decoded before the first run."""
+    reader = open_recording(folder / RECORDING).reader
+    for view in range(reader.grid.views):
+        reader.read(view)
+    return _epochs(lambda: reader, batch, shuffled)
 
 
 def cold(folder: Path, batch: int, shuffled: bool) -> Epochs:

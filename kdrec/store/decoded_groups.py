@@ -34,19 +34,19 @@ class DecodedGroup:
         return sum(array.nbytes for array in self.arrays.values())
 
     def take(
-        self, places_B: npt.NDArray[np.int64], samples_B: npt.NDArray[np.int64]
+        self, place: int | npt.NDArray[np.int64], samples_B: npt.NDArray[np.int64]
     ) -> dict[str, npt.NDArray[Any]]:
         """Some of its records, by name (B, width), new arrays.
 
         Args:
-            places_B: View of each, counted from the group's first; within the group.
+            place: Their view, or that of each, counted from the group's first; within the group.
             samples_B: Sample of each, decoded.
 
         Raises:
             StorageError: There is no memory for them.
         """
         # Whole rows by one number: indexing with two arrays takes five times as long.
-        rows_B = places_B * next(iter(self.arrays.values())).shape[1] + samples_B
+        rows_B = place * next(iter(self.arrays.values())).shape[1] + samples_B
         return {name: _rows(array_GSW, rows_B) for name, array_GSW in self.arrays.items()}
 
 

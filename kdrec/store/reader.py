@@ -273,14 +273,18 @@ class RecordingReader:
     ) -> tuple[ViewParameters, dict[str, AnyArray]]:
         samples_B = self._sample_numbers(indices)
         views_B = _whole_numbers("view", view, self.grid.views)
-        if np.ndim(view) == 0:
+        one_view = np.ndim(view) == 0
+        if one_view:
             views_B = np.full(len(samples_B), views_B[0])
         if views_B.shape != samples_B.shape:
             raise InvalidInputError(
                 f"{len(views_B)} views do not go with {len(samples_B)} samples; "
                 "give one view, or one for each sample"
             )
-        stored = self._gather(views_B, samples_B)
+        if one_view and len(views_B):
+            stored = self._take(int(views_B[0]), samples_B)
+        else:
+            stored = self._gather(views_B, samples_B)
         drawn_views_B, drawn_samples_B = self.drawn_as(views_B, samples_B)
         parameters = ViewParameters(
             names=tuple(column.name for column in self.manifest.parameters),
@@ -291,17 +295,18 @@ class RecordingReader:
         )
         return parameters, stored
 
+    def _take(self, view: int, samples_B: npt.NDArray[np.int64]) -> dict[str, AnyArray]:
+        group, place = divmod(view, self.grid.group)
+        return self._decoded(group, samples_B).take(place, samples_B)
+
     def _gather(
         self, views_B: npt.NDArray[np.int64], samples_B: npt.NDArray[np.int64]
     ) -> dict[str, AnyArray]:
-        groups_B = views_B // self.grid.group
-        if len(groups_B) and (groups_B == groups_B[0]).all():
-            decoded = self._decoded(int(groups_B[0]), samples_B)
-            return decoded.take(views_B % self.grid.group, samples_B)
         stored = {
             name: in_memory((len(samples_B), width), dtype)
             for name, (dtype, width) in self._widths.items()
         }
+        groups_B = views_B // self.grid.group
         for group in np.unique(groups_B).tolist():
             rows = np.flatnonzero(groups_B == group)
             decoded = self._decoded(group, samples_B[rows])

@@ -34,7 +34,8 @@ unit: setup
 
 bench: setup
 	$(BIN)/python -m bench.recording
-	$(BIN)/python -m bench.reading
+	$(BIN)/python -m bench.reading --no-peers
+	$(BIN)/python -m bench.loading --no-peers
 	$(BIN)/python -m bench.serving
 
 clean:

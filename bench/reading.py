@@ -1,68 +1,71 @@
-"""Reading a shuffled epoch of logits: kdrec's reader against a float16 memory map.
+"""Reading logits and parameters: kdrec, plain arrays, and the streaming libraries, in one table.
 
-The memory map is the least that anything could do: no parameters, no check, no damage found.
+Every way keeps the same records and is read in a process of its own, one after another, by one
+thread without workers: in shuffled batches, and view after view as they are kept. kdrec's reader,
+the memory map and Zarr are asked for numbered samples; the libraries shuffle as they do by
+themselves. They run in an environment of their own, which is made on the first call, or in the one
+given; one that fails is shown with its reason, and --no-peers leaves them out. Without --data,
+logits are made up, which changes the bytes of `compact`. A CPU second is one of processor time, of
+all threads; memory is the greatest beyond what the process had before it opened anything.
 
-    python -m bench.reading [--samples 9840] [--classes 40] [--batch 256] [--runs 7]
+    python -m bench.reading [--data DATA] [--samples 9840] [--views 16] [--batch 256] [--runs 5]
+        [--seconds 1] [--environment FOLDER] [--no-peers]
 """
 
 import argparse
 import tempfile
-import time
 from pathlib import Path
 
-import numpy as np
+from bench.peers.options import make_parser
+from bench.peers.source import as_records, teacher_logits, write_recording
+from bench.peers.table import Row, peer_rows, print_table, shown, written_row
 
-from bench.pairs import print_pairs
-from kdrec.client import open_recording
-from kdrec.samples import make_shapes
-from kdrec.testing import make_plan, make_recording
+_HEADS = (
+    "way", "shuffled, k records/s", "k records/CPU s", "view after view, k records/s",
+    "k records/CPU s", "memory, MiB", "bytes a record",
+)  # fmt: skip
+_NOTHING = ("",) * (len(_HEADS) - 2)
 
 
 def main() -> None:
-    """Run and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--samples", type=int, default=9840)
-    parser.add_argument("--classes", type=int, default=40)
-    parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--runs", type=int, default=7)
-    options = parser.parse_args()
-    views = 8
-    samples = make_shapes(options.samples, seed=0, num_points=32)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "bench.zarr"
-        plan = make_plan(samples, views=views, group=views, block_samples=2048, encoding="half")
-        logits = make_recording(path, samples, plan=plan, num_classes=options.classes)
-        logits.astype(np.float16).tofile(Path(folder) / "logits.f16")
-        mapped = np.memmap(Path(folder) / "logits.f16", np.float16, "r", shape=logits.shape)
-        orders = np.random.Generator(np.random.PCG64(0)).permutation(
-            np.tile(np.arange(options.samples), (views, 1)), axis=1
-        )
+    """Write, read and print."""
+    options = make_parser(__doc__, samples=9840, views=16).parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        rows = _written(Path(name), options)
+        print(f"{options.views} views x {options.samples:,} samples x 40 classes, batches of "
+              f"{options.batch}; least / median / greatest of {options.runs} runs")  # fmt: skip
+        num_records = options.views * options.samples
+        print_table(_HEADS, [_measured(row, options, num_records) for row in rows])
 
-        def batches(view: int) -> list[np.ndarray]:
-            return np.array_split(orders[view], options.samples // options.batch)
 
-        cold, warm = [], []
-        for _ in range(options.runs):
-            started = time.perf_counter()
-            for view in range(views):
-                for index in batches(view):
-                    mapped[view, index].astype(np.float32)
-            middle = time.perf_counter()
-            recording = open_recording(path)
-            for view in range(views):
-                for index in batches(view):
-                    recording.read(view, index)
-            cold.append((middle - started, time.perf_counter() - middle))
-            again = time.perf_counter()
-            for view in range(views):
-                for index in batches(view):
-                    recording.read(view, index)
-            warm.append((middle - started, time.perf_counter() - again))
-    records = views * options.samples
-    print(f"{views} views x {options.samples} samples x {options.classes} classes, "
-          f"batches of {options.batch}, shuffled")  # fmt: skip
-    print_pairs("kdrec: open, check, decode, gather", "memmap", cold, amount=records, unit="rec/s")
-    print_pairs("kdrec: gather once decoded", "memmap", warm, amount=records, unit="rec/s")
+def _written(work: Path, options: argparse.Namespace) -> list[Row]:
+    logits_VSC = teacher_logits(options.data, views=options.views, samples=options.samples)
+    recording = write_recording(work / "kdrec", logits_VSC)
+    source = work / "source"
+    as_records(recording, logits_VSC).save(source)
+    own = Row("", "", work).python
+    return [
+        Row("kdrec, decoded before", "kdrec", work / "kdrec"),
+        Row("kdrec, with opening, checking and decoding", "kdrec, cold", work / "kdrec"),
+        Row("the same, one view group kept", "kdrec, one group kept", work / "kdrec"),
+        written_row("float16 memory map", "memmap", source, work / "memmap", own),
+        written_row("Zarr, default arrays", "zarr", source, work / "zarr", own),
+        *([] if options.no_peers else peer_rows(source, work, options.environment)),
+    ]
+
+
+def _measured(row: Row, options: argparse.Namespace, num_records: int) -> tuple[str, ...]:
+    answers = [
+        row.measure(act, batch=options.batch, runs=options.runs, seconds=options.seconds)
+        for act in ("shuffled", "in order")
+    ]
+    for answer in answers:
+        if answer.error:
+            return row.name, f"failed: {answer.error}", *_NOTHING
+    memory = max(answer.memory for answer in answers) / 2**20
+    size = row.num_bytes() / num_records
+    rates = [shown(values) for answer in answers for values in (answer.rates, answer.busy_rates)]
+    return row.name, *rates, f"{memory:,.0f}", f"{size:.1f}"
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ Shape letters: B batch, N points, D channels, P parameters of the operation, W 6
 """
 
 import math
+import operator
 from typing import Annotated, ClassVar, Literal, TypeAlias
 
 import numpy as np
@@ -20,6 +21,7 @@ from kdrec.augment.arrays import (
     length,
     like,
     namespace,
+    on_every_point,
     per_cloud,
     replace_columns,
     stack,
@@ -103,8 +105,8 @@ class Translate(_RangeOperation):
         )
 
     def apply(self, points_BND: Array, values_BP: FloatArray, channels: tuple[str, ...]) -> Array:
-        shift_B13 = like(values_BP.astype(np.float32)[:, None, :], points_BND)
-        return replace_columns(points_BND, _COORDINATES, points_BND[..., :3] + shift_B13)
+        shifted_BN3 = on_every_point(operator.add, points_BND[..., :3], values_BP)
+        return replace_columns(points_BND, _COORDINATES, shifted_BN3)
 
 
 class Rotate(_RangeOperation):
@@ -201,12 +203,12 @@ Operation: TypeAlias = Annotated[ParametricOperation | Subset, Field(discriminat
 
 def _stretch(points_BND: Array, factors_B3: FloatArray, channels: tuple[str, ...]) -> Array:
     """Multiply coordinates by a factor an axis; normals by its inverse, then to length 1."""
-    factors_B13 = like(factors_B3.astype(np.float32)[:, None, :], points_BND)
-    stretched = replace_columns(points_BND, _COORDINATES, points_BND[..., :3] * factors_B13)
+    stretched_BN3 = on_every_point(operator.mul, points_BND[..., :3], factors_B3)
+    stretched = replace_columns(points_BND, _COORDINATES, stretched_BN3)
     normals = normal_columns(channels)
     if normals is None:
         return stretched
-    turned_BN3 = points_BND[..., normals] / factors_B13
+    turned_BN3 = on_every_point(operator.truediv, points_BND[..., normals], factors_B3)
     return replace_columns(
         stretched, normals, divide_or_keep(turned_BN3, length(turned_BN3)[..., None])
     )

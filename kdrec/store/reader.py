@@ -8,7 +8,7 @@ Shape letters: B batch, G views of a group, S samples, P parameters, C classes.
 """
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -207,26 +207,18 @@ class RecordingReader:
     ) -> tuple[ViewParameters, dict[str, AnyArray]]:
         samples_B = self._sample_numbers(indices)
         views_B = _whole_numbers("view", view, self.grid.views)
-        if np.ndim(view) == 0:
+        one_view = np.ndim(view) == 0
+        if one_view:
             views_B = np.full(len(samples_B), views_B[0])
         if views_B.shape != samples_B.shape:
             raise InvalidInputError(
                 f"{len(views_B)} views do not go with {len(samples_B)} samples; "
                 "give one view, or one for each sample"
             )
-        stored = {
-            name: in_memory((len(samples_B), width), dtype)
-            for name, (dtype, width) in self._widths.items()
-        }
-        groups_B = views_B // self.grid.group
-        groups = np.unique(groups_B).tolist()
-        for group in groups:
-            rows = slice(None) if len(groups) == 1 else groups_B == group
-            parts = np.unique(samples_B[rows] // self.grid.block_samples)
-            decoded = self._decoded(group, parts.tolist())
-            place = views_B[rows] - group * self.grid.group
-            for name, array_GSW in decoded.arrays.items():
-                stored[name][rows] = array_GSW[place, samples_B[rows]]
+        if one_view and len(views_B):
+            stored = self._take(int(views_B[0]), samples_B)
+        else:
+            stored = self._gather(views_B, samples_B)
         drawn_views_B, drawn_samples_B = self.drawn_as(views_B, samples_B)
         parameters = ViewParameters(
             names=tuple(column.name for column in self.manifest.parameters),
@@ -236,6 +228,26 @@ class RecordingReader:
             samples_B=drawn_samples_B,
         )
         return parameters, stored
+
+    def _take(self, view: int, samples_B: npt.NDArray[np.int64]) -> dict[str, AnyArray]:
+        group, place = divmod(view, self.grid.group)
+        return self._decoded(group, samples_B).take(place, samples_B)
+
+    def _gather(
+        self, views_B: npt.NDArray[np.int64], samples_B: npt.NDArray[np.int64]
+    ) -> dict[str, AnyArray]:
+        stored = {
+            name: in_memory((len(samples_B), width), dtype)
+            for name, (dtype, width) in self._widths.items()
+        }
+        groups_B = views_B // self.grid.group
+        for group in np.unique(groups_B).tolist():
+            rows = np.flatnonzero(groups_B == group)
+            decoded = self._decoded(group, samples_B[rows])
+            taken = decoded.take(views_B[rows] % self.grid.group, samples_B[rows])
+            for name, values in taken.items():
+                stored[name][rows] = values
+        return stored
 
     def drawn_as(
         self, views_B: npt.NDArray[np.int64], samples_B: npt.NDArray[np.int64]
@@ -267,16 +279,22 @@ class RecordingReader:
             return everything if indices is None else everything[indices]
         return _whole_numbers("sample", indices, self.grid.samples)
 
-    def _decoded(self, group: int, parts: Iterable[int]) -> DecodedGroup:
+    def _decoded(self, group: int, samples_B: npt.NDArray[np.int64]) -> DecodedGroup:
         with self._lock:
             decoded = self._groups.find(group) or self._groups.add(
                 group, (len(self.grid.block(group, 0).views), self.grid.samples), self._widths
             )
-            for part in parts:
-                if part not in decoded.parts:
-                    self._decode_block(self.grid.block(group, part), decoded)
-                    decoded.parts.add(part)
+            if len(decoded.parts) < self.grid.num_parts:
+                self._decode_parts(group, np.unique(samples_B // self.grid.block_samples), decoded)
             return decoded
+
+    def _decode_parts(
+        self, group: int, parts: npt.NDArray[np.int64], decoded: DecodedGroup
+    ) -> None:
+        for part in parts.tolist():
+            if part not in decoded.parts:
+                self._decode_block(self.grid.block(group, part), decoded)
+                decoded.parts.add(part)
 
     def _decode_block(self, block: Block, decoded: DecodedGroup) -> None:
         rows = slice(block.samples.start, block.samples.stop)
@@ -322,9 +340,11 @@ def _whole_numbers(noun: str, values: npt.ArrayLike, count: int) -> npt.NDArray[
     numbers = np.atleast_1d(np.asarray(values))
     if numbers.ndim != 1:
         raise InvalidInputError(f"{noun}s must be one number or a list, got {numbers.ndim} axes")
-    if numbers.size and not np.issubdtype(numbers.dtype, np.integer):
+    if numbers.size and numbers.dtype.kind not in "iu":
         raise InvalidInputError(f"{noun}s must be integers, got {numbers.dtype}")
-    wrong = numbers[(numbers < 0) | (numbers >= count)]
-    if wrong.size:
+    whole = numbers.astype(np.int64)
+    # Without its sign a negative number is larger than any count: one pass finds both ends.
+    if whole.size and whole.view(np.uint64).max() >= count:
+        wrong = numbers[(numbers < 0) | (numbers >= count)]
         raise InvalidInputError(f"{noun} must be from 0 to {count - 1}, got {wrong[0]}")
-    return numbers.astype(np.int64)
+    return whole

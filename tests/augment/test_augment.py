@@ -96,6 +96,20 @@ def test_numpy_and_torch_agree_to_the_last_bit(text: str) -> None:
     np.testing.assert_array_equal(augmentation.apply(points, drawn), on_torch.numpy())
 
 
+@given(points=st.integers(1, 130), channels=st.sampled_from([3, 5]))
+@pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy])
+def test_scale_and_shift_are_plain_arithmetic_for_any_number_of_points(
+    kind: Callable[[FloatArray], Any], points: int, channels: int
+) -> None:
+    plain = clouds(points=points, channels=channels)
+    augmentation = parse_augmentation("scale=0.5:2,translate=0.3")
+    drawn = augmentation.draw(1, views=2, samples_B=np.arange(len(plain)))
+    seen = augmentation.apply(kind(plain), drawn, channels=default_channels(channels))
+    factors, shifts = drawn.values_BP[:, None, :3], drawn.values_BP[:, None, 3:]
+    expected = np.concatenate([plain[..., :3] * factors + shifts, plain[..., 3:]], axis=-1)
+    np.testing.assert_array_equal(np.asarray(seen), expected)
+
+
 def test_numpy_and_torch_agree_within_rounding_where_a_sum_is_taken() -> None:
     augmentation = parse_augmentation(EVERYTHING)
     points = clouds(channels=6)

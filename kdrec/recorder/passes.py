@@ -7,7 +7,7 @@ Shape letters: K records, B batch, N points, D channels, C classes, F sums of a 
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -49,6 +49,10 @@ class TeacherPass:
     def under(cls, plan: Plan, teacher: Teacher, samples: SampleSet) -> "TeacherPass":
         """The pass of a plan."""
         return cls(teacher, samples, plan.augmentation, plan.seed, plan.batch_size)
+
+    def with_batch_size(self, batch_size: int) -> "TeacherPass":
+        """The same in batches of another size, which changes the last bits of what comes out."""
+        return self if batch_size == self.batch_size else replace(self, batch_size=batch_size)
 
     def block(
         self, block: Block, *, on_records: Callable[[int], None] = _ignore

@@ -31,6 +31,8 @@ INPUT_LAYOUTS: tuple[InputLayout, ...] = get_args(InputLayout)
 
 Argument: TypeAlias = int | float | bool | str
 
+_SAID_INSIDE = (ErrorKind.UNSUITABLE_TEACHER, ErrorKind.OUT_OF_MEMORY)
+
 
 @dataclass(frozen=True, slots=True)
 class TeacherOptions:
@@ -49,6 +51,8 @@ class TeacherOptions:
         precision: What it computes with.
         num_classes: Of a registered model; None to tell it from the weights.
         votes: How often it looks at a record when it is recorded; None for once, as it is.
+        fast: Whether a GPU may choose its algorithms by their speed, and so change the last bits
+            from run to run.
     """
 
     factory: str
@@ -61,6 +65,7 @@ class TeacherOptions:
     precision: Precision = "float32"
     num_classes: int | None = None
     votes: Votes | None = None
+    fast: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,7 +109,11 @@ class Teacher:
                 batch, or it returns something else than logits.
         """
         _check_evaluating(self.module)
-        with torch.inference_mode(), compute_precision(self.options.precision, self.device):
+        options = self.options
+        with (
+            torch.inference_mode(),
+            compute_precision(options.precision, self.device, fast=options.fast),
+        ):
             returned = self._forward(self._layout(points_BND.to(self.device)))
             logits_BC = pick_output(returned, self.options.output)
             _check_logits(logits_BC, len(points_BND))
@@ -119,19 +128,28 @@ class Teacher:
     def _forward(self, points: Tensor) -> Any:
         try:
             return self.module(points)
-        except torch.OutOfMemoryError as error:
-            raise InvalidInputError(
-                f"the GPU has not the memory for a batch of {len(points)}; use a smaller batch size"
-            ) from error
         except Exception as error:
-            if isinstance(error, InvalidInputError) and error.kind is ErrorKind.UNSUITABLE_TEACHER:
+            if isinstance(error, InvalidInputError) and error.kind in _SAID_INSIDE:
                 raise  # an ONNX file or a member of an ensemble says itself what is wrong
+            if is_out_of_memory(error):
+                raise InvalidInputError(
+                    f"device {self.device} has not the memory for a batch of {len(points)}; use a "
+                    "smaller batch size, or --batch-size auto",
+                    kind=ErrorKind.OUT_OF_MEMORY,
+                ) from error
             raise InvalidInputError(
                 f"teacher {self.name} fails on an input of shape {tuple(points.shape)} "
                 f"(input layout {self.options.input_layout}): {type(error).__name__}: {error}; "
                 "if it wants the other layout, say so with --input-layout",
                 kind=ErrorKind.UNSUITABLE_TEACHER,
             ) from error
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether a network failed for want of memory, which PyTorch says in another way on a CPU."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )
 
 
 def load_teacher(options: TeacherOptions) -> Teacher:
@@ -196,6 +214,7 @@ def _load_ensemble(options: TeacherOptions) -> tuple[nn.Module, str]:
                 factory=member.teacher,
                 device=options.device,
                 precision=options.precision,
+                fast=options.fast,
                 **member.model_dump(exclude={"teacher"}),
             )
         )

@@ -1,5 +1,6 @@
 """The recording on disk: plan, manifest, ledger, seal, encodings, writer, reader, verification."""
 
+from kdrec.store.claims import Claim
 from kdrec.store.contents import ProofRecords, SampleContents
 from kdrec.store.encodings import (
     ENCODINGS,
@@ -97,6 +98,7 @@ __all__ = [
     "BlockGrid",
     "Bound",
     "CalibrationError",
+    "Claim",
     "ClassFidelity",
     "Classes",
     "Correct",

@@ -28,7 +28,7 @@ from kdrec.cli.termination import terminated_like_interrupted
 from kdrec.client import open_recording
 from kdrec.errors import ConflictError, ErrorKind, InvalidInputError, NotFoundError
 from kdrec.factories import parse_arguments
-from kdrec.samples import SampleSet, align, load_samples
+from kdrec.samples import SampleSet, align, find_preset, load_samples, name_classes
 
 if TYPE_CHECKING:
     from kdrec.recorder import Conduct, RecordRequest, RecordResult
@@ -38,6 +38,7 @@ def record(
     out: options.Out,
     teacher: options.TeacherFactory,
     data: options.Data,
+    preset: options.Preset = None,
     weights: Weights = None,
     weights_key: WeightsKey = None,
     teacher_arg: TeacherArguments = None,
@@ -110,6 +111,8 @@ def record(
         num_points=num_points,
         point_choice=point_choice,
     )
+    if preset is not None:
+        samples = name_classes(samples, find_preset(preset))
     teacher_options = TeacherOptions(
         factory=teacher,
         arguments=parse_arguments(teacher_arg or []),

@@ -9,7 +9,22 @@ import typer
 from kdrec.cli.options import DATA_PANEL
 from kdrec.cli.teacher_options import TEACHER_HELP
 from kdrec.errors import InvalidInputError
+from kdrec.samples import PRESETS, find_preset
 from kdrec.store import ENCODINGS, MOST_COMPACT_CLASSES
+
+
+def apply_preset(context: typer.Context, name: str | None) -> str | None:
+    """Make the values of a preset the defaults of this command, below those of `--config`.
+
+    Raises:
+        InvalidInputError: There is no such preset.
+    """
+    if name is not None:
+        preset = find_preset(name)
+        values = {"augment": preset.augment, "num_points": preset.num_points}
+        context.default_map = {**values, **(context.default_map or {})}
+    return name
+
 
 _TEACHER, _PLAN, _RUN = "Teacher", "Plan", "This process"
 
@@ -75,12 +90,24 @@ Threads: TypeAlias = Annotated[
     ),
 ]
 
+Preset: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        is_eager=True,
+        callback=apply_preset,
+        help=f"A recipe for --augment, --num-points and class names: {', '.join(PRESETS)}; what is "
+        "said otherwise wins.",
+        rich_help_panel=DATA_PANEL,
+    ),
+]
+
 # Data; those that other commands have too are in kdrec.cli.options
 Data: TypeAlias = Annotated[
     str,
     typer.Option(
-        help="An .npz or .h5 file, a folder of .h5 files, module:factory or file.py:factory "
-        "returning a data set, or `shapes` for the built-in ones.",
+        help="An .npz or .h5 file, a folder of .h5 files, of CLASS/*.off|ply|stl meshes or of "
+        "CLASS/*.txt points, module:factory or file.py:factory returning a data set, or `shapes` "
+        "for the built-in ones.",
         rich_help_panel=DATA_PANEL,
     ),
 ]

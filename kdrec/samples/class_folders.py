@@ -23,6 +23,7 @@ from kdrec import rng
 from kdrec.augment import default_channels
 from kdrec.errors import ErrorKind, InvalidInputError
 from kdrec.samples.contents import AnyArray, Arguments, Contents
+from kdrec.samples.room import make_room
 from kdrec.samples.sample_set import Points, SampleSet
 from kdrec.samples.split import Split, split_rows
 
@@ -122,16 +123,19 @@ def _fields(
 def _read(shapes: Sequence[_Shape], classes: tuple[str, ...], arguments: Arguments) -> SampleSet:
     meshes = shapes[0].path.suffix.lower() in _MESHES
     read = _mesh_reader(arguments) if meshes else _text_reader(arguments)
-    points = [read(shape.path) for shape in shapes]
-    for shape, points_ND in zip(shapes, points, strict=True):
-        if points_ND.shape != points[0].shape:
+    first_ND = read(shapes[0].path)
+    points_SND: Points = make_room((len(shapes), *first_ND.shape), np.float32)
+    for place, shape in enumerate(shapes):
+        points_ND = read(shape.path)
+        if points_ND.shape != first_ND.shape:
             raise InvalidInputError(
                 f"{shape.path} holds points of shape {points_ND.shape}, {shapes[0].path.name} "
-                f"{points[0].shape}; keep files of one shape in a folder"
+                f"{first_ND.shape}; keep files of one shape in a folder"
             )
+        points_SND[place] = points_ND
     return SampleSet(
-        np.stack(points),
-        default_channels(points[0].shape[1]),
+        points_SND,
+        default_channels(points_SND.shape[2]),
         labels_S=np.array([classes.index(shape.class_name) for shape in shapes], dtype=np.int64),
         class_names=classes,
         names=tuple(shape.path.stem for shape in shapes),

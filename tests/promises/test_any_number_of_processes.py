@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -138,3 +139,28 @@ def test_repair_waits_while_blocks_are_recorded(tmp_path: Path, teachers: Path) 
     fleet.kill(slow)
     assert asked.code == 5
     assert "another process" in asked.err
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+def test_told_to_stop_it_gives_its_blocks_back_and_leaves_nothing_half_done(
+    tmp_path: Path, teachers: Path, whole: dict[str, bytes], sent: signal.Signals
+) -> None:
+    path, arguments = tmp_path / "r.zarr", command(teachers, pause=0.1)
+    process = fleet.start(["record", path, *arguments], output=tmp_path / "out")
+    while not list(path.glob("ledger/g*.json")):
+        assert process.is_alive(), (tmp_path / "out").read_text()
+        time.sleep(0.02)
+    assert process.pid is not None
+    os.kill(process.pid, sent)
+    assert fleet.finish(process) == 1
+    assert "what was committed stays, the same command continues" in (tmp_path / "out").read_text()
+    assert not list(path.rglob("*.tmp"))
+    assert not list((tmp_path / ".r.zarr.claims").iterdir())
+    events = [json.loads(line)["event"] for line in (tmp_path / "r.log.jsonl").open()]
+    assert events[-1] == "stop"
+    again = fleet.start(["record", path, *command(teachers, pause=0.02)], output=tmp_path / "again")
+    assert fleet.finish(again) == 5  # another pause is another teacher
+    again = fleet.start(["record", path, *arguments], output=tmp_path / "again")
+    assert fleet.finish(again) == 0, (tmp_path / "again").read_text()
+    shards = {key: data for key, data in contents(path).items() if key.startswith("logits/c/")}
+    assert shards == {key: data for key, data in whole.items() if key.startswith("logits/c/")}

@@ -6,14 +6,16 @@ import threading
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kdrec.errors import InvalidInputError
-from kdrec.recorder.share import Share
 from kdrec.store import is_object_address
 
+if TYPE_CHECKING:
+    from kdrec.recorder import Share
 
-def find_log(out: str, share: Share, asked: str | None) -> Path | None:
+
+def find_log(out: str, share: "Share", asked: str | None) -> Path | None:
     """The file to log to: beside a local recording, one for each part; None for no log.
 
     Args:
@@ -42,7 +44,7 @@ class RecordLog:
         InvalidInputError: The file cannot be written.
     """
 
-    def __init__(self, path: Path | None, share: Share, *, now: Callable[[], datetime]) -> None:
+    def __init__(self, path: Path | None, share: "Share", *, now: Callable[[], datetime]) -> None:
         self._share = share
         self._now = now
         self._lock = threading.Lock()

@@ -51,14 +51,15 @@ class BlockQueue:
         self._wait = wait
         self._done: frozenset[str] = frozenset()
         self._mine: set[str] = set()
+        self._records_of_others = 0
 
     @property
     def records_of_others(self) -> int:
         """Records that were committed before, or by others, as far as known."""
-        return sum(count_records(b) for b in self._grid if b.name in self._done - self._mine)
+        return self._records_of_others
 
     def __iter__(self) -> Iterator[ClaimedBlock]:
-        self._done = self._committed()
+        self._look()
         left = [block for block in self.order() if block.name not in self._done]
         while left:
             busy = []
@@ -71,8 +72,13 @@ class BlockQueue:
                     busy.append(block)
             if len(busy) == len(left):
                 self._wait()
-                self._done = self._committed()
+                self._look()
             left = [block for block in busy if block.name not in self._done]
+
+    def _look(self) -> None:
+        self._done = self._committed()
+        others = self._done - self._mine
+        self._records_of_others = sum(count_records(b) for b in self._grid if b.name in others)
 
     def order(self) -> list[Block]:
         """This process's share in the order of the plan; then the rest from the end.
@@ -91,7 +97,7 @@ class BlockQueue:
         if claim is None:
             return None
         # Only now: whoever had it before may have committed it just before giving it back.
-        self._done = self._committed()
+        self._look()
         if block.name in self._done:
             claim.release()
             return None

@@ -68,7 +68,7 @@ def _read_all(dataset: Any, source: str) -> SampleSet:
     )
 
 
-def _stream(dataset: Any, source: str) -> tuple[Points, list[AnyArray | None]]:
+def _stream(dataset: Any, source: str) -> tuple[Points, list[Any]]:
     """Points and labels, one sample after the other, in order."""
     first_ND, label = _read_item(dataset, 0, source)
     points_SND: Points = make_room((len(dataset), *first_ND.shape), np.float32)
@@ -85,13 +85,13 @@ def _stream(dataset: Any, source: str) -> tuple[Points, list[AnyArray | None]]:
     return points_SND, labels
 
 
-def _read_item(dataset: Any, sample: int, source: str) -> tuple[Points, AnyArray | None]:
+def _read_item(dataset: Any, sample: int, source: str) -> tuple[Points, Any]:
     item = dataset[sample]
     points, label = _take_apart(item, f"sample {sample} of {source}")
     try:
         # A copy: a data set may hand out the same buffer again and again.
         values = np.asarray(points).copy()
-        label = None if label is None else np.asarray(label).reshape(-1)
+        label = None if label is None else _to_scalar(np.asarray(label))
     except (TypeError, ValueError, RuntimeError) as error:
         raise InvalidInputError(
             f"sample {sample} of {source} is no array ({error}); return numpy arrays, or tensors "
@@ -121,16 +121,20 @@ def _take_apart(item: Any, what: str) -> tuple[Any, Any]:
     return item, None
 
 
-def _stack_labels(labels: Sequence[AnyArray | None], source: str) -> Labels | None:
-    present = [label for label in labels if label is not None]
-    if not present:
+def _to_scalar(label: AnyArray) -> Any:
+    """A label as a plain number, of which a million take little memory; others as they are."""
+    return label.item() if label.size == 1 else label
+
+
+def _stack_labels(labels: Sequence[Any], source: str) -> Labels | None:
+    if all(label is None for label in labels):
         return None
     for sample, label in enumerate(labels):
-        if label is None or label.size != 1:
+        if label is None or isinstance(label, np.ndarray):
             raise InvalidInputError(
                 f"sample {sample} of {source} must have one number as its label, got {label}"
             )
-    return to_labels(np.concatenate(present), source)
+    return to_labels(np.array(labels), source)
 
 
 def _class_names(dataset: Any) -> tuple[str, ...] | None:

@@ -192,16 +192,16 @@ def _run(
         log.write("end", identity=result.identity, **spent)
     except BaseException as error:
         log.write("stop", error=type(error).__name__, message=str(error))
-        raise _with_remedy(error) from error
+        if isinstance(error, InvalidInputError) and error.kind is ErrorKind.OUT_OF_MEMORY:
+            raise _with_remedy(error) from error
+        raise
     finally:
         log.close()
     return result, spent
 
 
-def _with_remedy(error: BaseException) -> BaseException:
+def _with_remedy(error: InvalidInputError) -> InvalidInputError:
     """An error that memory ran out, with the command that goes on."""
-    if not isinstance(error, InvalidInputError) or error.kind is not ErrorKind.OUT_OF_MEMORY:
-        return error
     command = shlex.join(["kdrec", *sys.argv[1:]])
     return InvalidInputError(
         f"{error}. The batch size of a recording that was begun stays: when the memory is free "

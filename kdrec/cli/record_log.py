@@ -52,12 +52,11 @@ class RecordLog:
 
     def write(self, event: str, **fields: Any) -> None:
         """Append a line: time, part, event, and what belongs to the event."""
-        if self._descriptor is None:
-            return
         said = {"time": self._now().isoformat(timespec="milliseconds"), "part": str(self._share)}
         line = json.dumps(said | {"event": event} | fields, ensure_ascii=False)
         with self._lock:
-            os.write(self._descriptor, f"{line}\n".encode())  # one call: lines never mix
+            if self._descriptor is not None:
+                os.write(self._descriptor, f"{line}\n".encode())  # one call: lines never mix
 
     def close(self) -> None:
         """No more lines; from any thread, and more than once."""

@@ -129,7 +129,7 @@ def test_a_process_that_never_begins_is_waited_for_and_then_named(
     assert "another process has the lock and has not begun it" in late.err
 
 
-def test_repair_waits_while_blocks_are_recorded(tmp_path: Path, teachers: Path) -> None:
+def test_repair_is_refused_while_blocks_are_recorded(tmp_path: Path, teachers: Path) -> None:
     path = tmp_path / "r.zarr"
     slow = fleet.start(["record", path, *command(teachers, pause=0.3)], output=tmp_path / "out")
     while not list(path.glob("ledger/g*.json")):
@@ -156,11 +156,31 @@ def test_told_to_stop_it_gives_its_blocks_back_and_leaves_nothing_half_done(
     assert "what was committed stays, the same command continues" in (tmp_path / "out").read_text()
     assert not list(path.rglob("*.tmp"))
     assert not list((tmp_path / ".r.zarr.claims").iterdir())
-    events = [json.loads(line)["event"] for line in (tmp_path / "r.log.jsonl").open()]
-    assert events[-1] == "stop"
-    again = fleet.start(["record", path, *command(teachers, pause=0.02)], output=tmp_path / "again")
-    assert fleet.finish(again) == 5  # another pause is another teacher
+    *_, last = (tmp_path / "r.log.jsonl").read_text().splitlines()
+    assert json.loads(last)["event"] == "stop"
     again = fleet.start(["record", path, *arguments], output=tmp_path / "again")
     assert fleet.finish(again) == 0, (tmp_path / "again").read_text()
     shards = {key: data for key, data in contents(path).items() if key.startswith("logits/c/")}
     assert shards == {key: data for key, data in whole.items() if key.startswith("logits/c/")}
+
+
+def test_memory_that_runs_out_is_said_with_the_command_that_continues(
+    tmp_path: Path, teachers: Path
+) -> None:
+    teacher = tmp_path / "hungry.py"
+    teacher.write_text(
+        "import torch\n"
+        "from my_teachers import PointsLast\n\n"
+        "class Hungry(PointsLast):\n"
+        "    calls = 0\n"
+        "    def forward(self, points):\n"
+        "        self.calls += 1\n"
+        "        if self.calls > 120:\n"
+        "            raise torch.OutOfMemoryError('injected')\n"
+        "        return super().forward(points)\n"
+    )
+    arguments = [*command(teachers), "--teacher", f"{teacher}:Hungry"]
+    stopped = kdrec("record", tmp_path / "r.zarr", *arguments)
+    assert stopped.code == 1
+    assert "has not the memory for a batch of 4" in stopped.err
+    assert f"continue with `kdrec record {tmp_path / 'r.zarr'} --teacher" in stopped.err

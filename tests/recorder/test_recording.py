@@ -4,6 +4,7 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,7 @@ from kdrec.recorder import (
     record,
 )
 from kdrec.recorder.batch_size import MOST_ON_CPU, largest_batch_size
+from kdrec.recorder.passes import TeacherPass, resident_points
 from kdrec.recorder.patience import PatientStorage
 from kdrec.samples import SampleSet, make_shapes
 from kdrec.store import Block, LocalStorage, RecordingReader, find_manifest
@@ -243,3 +245,14 @@ def test_patience_has_an_end_and_the_error_is_the_storages_own(tmp_path: Path) -
         )
         with pytest.raises(StorageError, match="a: no space left on device"):
             place.write("a", b"1")
+
+
+def test_points_that_lie_on_the_device_give_the_same_answers(tmp_path: Path) -> None:
+    """On a GPU they do where they fit; here the device is the CPU."""
+    request = asked(tmp_path / "r.zarr")
+    teacher_pass = TeacherPass(teacher_of(request), SAMPLES, request.augmentation, 0, 8)
+    resident = replace(teacher_pass, resident_SND=torch.from_numpy(SAMPLES.points_SND))
+    drawn = request.augmentation.draw(0, views=1, samples_B=[3, 1, 20, 5, 5, 7, 8, 9, 11])
+    np.testing.assert_array_equal(resident.logits(drawn), teacher_pass.logits(drawn))
+    np.testing.assert_array_equal(resident.fingerprints(drawn), teacher_pass.fingerprints(drawn))
+    assert resident_points(SAMPLES, torch.device("cpu")) is None

@@ -35,3 +35,10 @@ def check_device(name: str) -> None:
 def count_gpus() -> int:
     """GPUs that this process sees."""
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether a network failed for want of memory, which PyTorch says in another way on a CPU."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )

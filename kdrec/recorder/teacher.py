@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from kdrec.errors import ErrorKind, InvalidInputError
 from kdrec.factories import call_factory, is_factory
 from kdrec.models import build_model, find_model
-from kdrec.recorder.devices import check_device
+from kdrec.recorder.devices import check_device, is_out_of_memory
 from kdrec.recorder.ensemble import EnsembleNetwork, is_ensemble, read_ensemble
 from kdrec.recorder.onnx_network import OnnxNetwork, is_onnx, onnx_digest
 from kdrec.recorder.precision import Precision, check_precision, compute_precision
@@ -51,8 +51,7 @@ class TeacherOptions:
         precision: What it computes with.
         num_classes: Of a registered model; None to tell it from the weights.
         votes: How often it looks at a record when it is recorded; None for once, as it is.
-        fast: Whether a GPU may choose its algorithms by their speed, and so change the last bits
-            from run to run.
+        fast: Whether a GPU may choose its algorithms by their speed, see `kdrec.store.Plan`.
     """
 
     factory: str
@@ -109,11 +108,8 @@ class Teacher:
                 batch, or it returns something else than logits.
         """
         _check_evaluating(self.module)
-        options = self.options
-        with (
-            torch.inference_mode(),
-            compute_precision(options.precision, self.device, fast=options.fast),
-        ):
+        precision = compute_precision(self.options.precision, self.device, fast=self.options.fast)
+        with torch.inference_mode(), precision:
             returned = self._forward(self._layout(points_BND.to(self.device)))
             logits_BC = pick_output(returned, self.options.output)
             _check_logits(logits_BC, len(points_BND))
@@ -143,13 +139,6 @@ class Teacher:
                 "if it wants the other layout, say so with --input-layout",
                 kind=ErrorKind.UNSUITABLE_TEACHER,
             ) from error
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether a network failed for want of memory, which PyTorch says in another way on a CPU."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-    )
 
 
 def load_teacher(options: TeacherOptions) -> Teacher:

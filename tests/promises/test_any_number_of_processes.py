@@ -175,7 +175,7 @@ def test_memory_that_runs_out_is_said_with_the_command_that_continues(
         "    calls = 0\n"
         "    def forward(self, points):\n"
         "        self.calls += 1\n"
-        "        if self.calls > 120:\n"
+        "        if self.calls > 60:\n"
         "            raise torch.OutOfMemoryError('injected')\n"
         "        return super().forward(points)\n"
     )

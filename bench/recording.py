@@ -50,6 +50,7 @@ class _Watch:
 @torch.inference_mode()
 def _bare(request: RecordRequest, teacher: Teacher, samples: SampleSet) -> float:
     """Seconds of what a script would do: draw, augment, ask the network, keep the logits."""
+    assert isinstance(request.batch_size, int)
     started = time.perf_counter()
     kept = []
     for view in range(request.views):

@@ -26,6 +26,7 @@ class ErrorKind(StrEnum):
     UNAUTHENTICATED = "unauthenticated"
     FORBIDDEN = "forbidden"
     OVERLOADED = "overloaded"
+    OUT_OF_MEMORY = "out_of_memory"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,7 @@ OUTCOMES: dict[ErrorKind, Outcome] = {
     ErrorKind.UNAUTHENTICATED: Outcome(401, EXIT_WRONG_USE),
     ErrorKind.FORBIDDEN: Outcome(403, EXIT_WRONG_USE),
     ErrorKind.OVERLOADED: Outcome(503, EXIT_FAILED),
+    ErrorKind.OUT_OF_MEMORY: Outcome(503, EXIT_FAILED),
 }
 
 

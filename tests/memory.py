@@ -4,7 +4,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from kdrec.errors import NotFoundError
-from kdrec.store import LockHolder
+from kdrec.store import Claim, LockHolder
+
+
+class OwnClaim:
+    """Of a block that nobody else wants."""
+
+    took_over = False
+
+    def is_mine(self) -> bool:
+        return True
+
+    def release(self) -> None:
+        pass
 
 
 class OwnPlace:
@@ -15,6 +27,16 @@ class OwnPlace:
     @contextmanager
     def lock(self, *, while_waiting: Callable[[], None]) -> Iterator[LockHolder]:
         yield LockHolder()
+
+    @contextmanager
+    def joined(self, *, while_waiting: Callable[[], None]) -> Iterator[None]:
+        yield
+
+    def claim(self, name: str) -> Claim | None:
+        return OwnClaim()
+
+    def remove_claims(self) -> None:
+        pass
 
     def remove_unfinished(self) -> list[str]:
         return []

@@ -1,44 +1,44 @@
 """`kdrec record`."""
 
+import os
+import shlex
+import sys
 import time
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 from kdrec.augment import format_augmentation, parse_augmentation
 from kdrec.cli import record_options as options
 from kdrec.cli.cost import Trial, cost_as_json, show_cost
 from kdrec.cli.options import Config, DataArguments, Json, Split
+from kdrec.cli.record_log import RecordLog, find_log
+from kdrec.cli.record_watch import RecordWatch
 from kdrec.cli.teacher_options import TeacherArguments, Weights, WeightsKey
 from kdrec.cli.terminal import (
-    Bar,
     describe_score,
+    percent,
     progress_bar,
     say,
-    say_warning,
     show_json,
     show_rows,
     size,
 )
+from kdrec.cli.termination import terminated_like_interrupted
 from kdrec.client import open_recording
-from kdrec.errors import ConflictError, InvalidInputError, NotFoundError
+from kdrec.errors import ConflictError, ErrorKind, InvalidInputError, NotFoundError
 from kdrec.factories import parse_arguments
-from kdrec.samples import SampleSet, align, load_samples
+from kdrec.samples import SampleSet, align, find_preset, load_samples, name_classes
 
 if TYPE_CHECKING:
-    from kdrec.recorder import (
-        FoundRecording,
-        ProbeReport,
-        RecordProgress,
-        RecordRequest,
-        RecordResult,
-        TeacherScore,
-    )
+    from kdrec.recorder import Conduct, RecordRequest, RecordResult
 
 
 def record(
     out: options.Out,
     teacher: options.TeacherFactory,
     data: options.Data,
+    preset: options.Preset = None,
     weights: Weights = None,
     weights_key: WeightsKey = None,
     teacher_arg: TeacherArguments = None,
@@ -64,8 +64,14 @@ def record(
     max_error: options.MaxError = None,
     kept: options.Kept = None,
     group: options.Group = 8,
-    batch_size: options.BatchSize = 32,
+    batch_size: options.BatchSize = "32",
     block_samples: options.BlockSamples = None,
+    fast: options.Fast = False,
+    part: options.Part = None,
+    begin_timeout: options.BeginTimeout = 1800.0,
+    retry_seconds: options.RetrySeconds = 300.0,
+    log: options.LogFile = None,
+    price_per_hour: options.PricePerHour = None,
     trial: Trial = None,
     config: Config = None,
     as_json: Json = False,
@@ -73,18 +79,24 @@ def record(
     """Run a teacher over augmented views of a data set and keep what it says.
 
     The same command continues a recording that was stopped, at any moment, to the same bytes.
+    Started several times, by hand, torchrun, srun or as a job array, it shares the work.
     """
     from kdrec.recorder import (
+        Conduct,
         RecordRequest,
         TeacherOptions,
         Votes,
+        count_gpus,
+        default_threads,
+        device_of_share,
         estimate,
+        find_share,
         load_teacher,
         read_class_map,
         read_class_names,
     )
-    from kdrec.recorder import record as run
 
+    share = find_share(part, os.environ)
     augmentation = parse_augmentation(augment)
     data_arguments = parse_arguments(data_arg)
     vote_augmentation = parse_augmentation(augment if vote_augment is None else vote_augment)
@@ -99,6 +111,8 @@ def record(
         num_points=num_points,
         point_choice=point_choice,
     )
+    if preset is not None:
+        samples = name_classes(samples, find_preset(preset))
     teacher_options = TeacherOptions(
         factory=teacher,
         arguments=parse_arguments(teacher_arg or []),
@@ -106,9 +120,10 @@ def record(
         weights_key=weights_key,
         input_layout=input_layout,
         output=output,
-        device=device,
+        device=device_of_share(device, share, num_gpus=count_gpus()),
         precision=precision,
         votes=None if votes is None else Votes(votes, vote_augmentation),
+        fast=fast,
     )
     request = RecordRequest(
         out=out,
@@ -121,13 +136,15 @@ def record(
         max_error=max_error,
         kept=kept,
         group=group,
-        batch_size=batch_size,
+        batch_size=options.parse_batch_size(batch_size),
         block_samples=block_samples,
         threads=threads,
+        default_threads=default_threads(os.environ),
         point_choice=point_choice,
         with_samples=with_samples,
         class_map=None if class_map is None else read_class_map(class_map, data, data_arguments),
         teacher_classes=None if teacher_classes is None else read_class_names(teacher_classes),
+        fast=fast,
     )
     say(f"{len(samples)} clouds x {views} views under {format_augmentation(augmentation)}")
     if trial is not None:
@@ -141,15 +158,62 @@ def record(
         show_json(cost_as_json(found)) if as_json else show_cost(found)
         return
     _check_continued(out, samples)
-    started = time.monotonic()
-    with progress_bar("recording", "records") as bar:
-        result = run(request, load_teacher(teacher_options), samples, _Watcher(bar))
-    if result.new_records < result.records:
-        say(
-            "the blocks that were there were compared with the ledger by size alone; "
-            f"`kdrec verify --bytes {out}` reads every byte"
-        )
-    _show(request, samples, result, time.monotonic() - started, as_json=as_json)
+    conduct = Conduct(
+        share=share, begin_seconds=begin_timeout, retry_seconds=retry_seconds, clock=time.monotonic
+    )
+    journal_log = RecordLog(find_log(out, share, log), share, now=lambda: datetime.now(UTC))
+    quiet = part is None and share.index > 0  # one process of a launcher speaks for all
+    with terminated_like_interrupted():
+        result, spent = _run(request, samples, conduct, journal_log, price_per_hour=price_per_hour)
+    if not quiet:
+        if result.new_records < result.records:
+            say(
+                "the blocks that were there were compared with the ledger by size alone; "
+                f"`kdrec verify --bytes {out}` reads every byte"
+            )
+        _show(request, samples, result, spent, as_json=as_json)
+
+
+def _run(
+    request: "RecordRequest",
+    samples: SampleSet,
+    conduct: "Conduct",
+    log: RecordLog,
+    *,
+    price_per_hour: float | None,
+) -> tuple["RecordResult", dict[str, Any]]:
+    """Record, watched; the result, and what it took."""
+    from kdrec.recorder import load_teacher, record
+
+    clock = conduct.clock
+    started = clock()
+    log.write("start", recording=str(request.out))
+    try:
+        with progress_bar("recording", "records", shown=conduct.share.index == 0) as bar:
+            watch = RecordWatch(bar, log, conduct.share, clock=clock)
+            teacher = load_teacher(request.teacher)
+            result = record(request, teacher, samples, watch, conduct=conduct, journal=watch)
+        spent = watch.spent.summary(clock() - started, price_per_hour=price_per_hour)
+        log.write("end", identity=result.identity, **spent)
+    except BaseException as error:
+        log.write("stop", error=type(error).__name__, message=str(error))
+        if isinstance(error, InvalidInputError) and error.kind is ErrorKind.OUT_OF_MEMORY:
+            raise _with_remedy(error) from error
+        raise
+    finally:
+        log.close()
+    return result, spent
+
+
+def _with_remedy(error: InvalidInputError) -> InvalidInputError:
+    """An error that memory ran out, with the command that goes on."""
+    command = shlex.join(["kdrec", *sys.argv[1:]])
+    return InvalidInputError(
+        f"{error}. The batch size of a recording that was begun stays: when the memory is free "
+        f"again, continue with `{command}`; a new recording may have --fast, which halves the "
+        "batch where it must",
+        kind=error.kind,
+    )
 
 
 def _check_continued(out: str, samples: SampleSet) -> None:
@@ -167,52 +231,16 @@ def _check_continued(out: str, samples: SampleSet) -> None:
         ) from error
 
 
-class _Watcher:
-    """Shows what the recorder tells."""
-
-    def __init__(self, bar: Bar) -> None:
-        self._bar = bar
-        self._waited = False
-
-    def on_probe(self, report: "ProbeReport", score: "TeacherScore | None") -> None:
-        say(f"teacher probed: answers repeat within {report.repeatability:.2g}")
-        if score is None:
-            return
-        say(f"teacher on {score.clean.records} clean clouds: {describe_score(score.clean)}")
-        say(f"teacher on the same under the plan: {describe_score(score.planned)}")
-        if score.is_large_loss:
-            say_warning(
-                f"the augmentation costs this teacher {100 * score.loss:.1f} points of accuracy; "
-                "a teacher trained on centred and scaled clouds wants normalize as the last entry "
-                "of --augment, or smaller ranges"
-            )
-
-    def on_wait(self) -> None:
-        if not self._waited:
-            say("another process records this; waiting for it to finish or stop")
-        self._waited = True
-
-    def on_found(self, found: "FoundRecording") -> None:
-        if found.took_over:
-            say("took over from a recorder that stopped without giving its lock back")
-        if found.unfinished:
-            say(f"removed {len(found.unfinished)} half-written files of a recorder that was killed")
-        say(f"continuing: {found.blocks} of {found.total} blocks are there")
-
-    def on_progress(self, progress: "RecordProgress") -> None:
-        self._bar.update(progress.records, progress.total)
-
-
 def _show(
     request: "RecordRequest",
     samples: SampleSet,
     result: "RecordResult",
-    seconds: float,
+    spent: dict[str, Any],
     *,
     as_json: bool,
 ) -> None:
     if as_json:
-        found = asdict(result) | {"correct": result.correct.model_dump(), "seconds": seconds}
+        found = asdict(result) | {"correct": result.correct.model_dump()} | spent
         show_json({"recording": str(request.out), **found})
         return
     rows = {"recording": str(request.out), "identity": result.identity}
@@ -221,7 +249,14 @@ def _show(
         rows["teacher accuracy"] = describe_score(result.correct)
     rows["size"] = size(result.num_bytes)
     rows["logits per record"] = f"{result.logit_bytes / result.records:.1f} B"
-    rows["time"] = f"{seconds:.1f} s"
+    rows["time"] = f"{spent['seconds']:.1f} s"
+    if result.new_records:
+        rows["speed"] = (
+            f"{spent['records_per_second']:,.0f} records/s, "
+            f"{percent(spent['teacher_share'], 1)} of the time at the teacher"
+        )
+    if spent["cost_per_million_records"] is not None:
+        rows["cost per million records"] = f"{spent['cost_per_million_records']:.4g} (this process)"
     show_rows(rows)
     if open_recording(request.out).manifest.plan.with_samples:
         say(

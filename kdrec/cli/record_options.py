@@ -1,5 +1,6 @@
 """The options of `kdrec record`, by the panels of its help; defaults stand with the command."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
@@ -7,9 +8,25 @@ import typer
 
 from kdrec.cli.options import DATA_PANEL
 from kdrec.cli.teacher_options import TEACHER_HELP
+from kdrec.errors import InvalidInputError
+from kdrec.samples import PRESETS, find_preset
 from kdrec.store import ENCODINGS, MOST_COMPACT_CLASSES
 
-_TEACHER, _PLAN = "Teacher", "Plan"
+
+def apply_preset(context: typer.Context, name: str | None) -> str | None:
+    """Make the values of a preset the defaults of this command, below those of `--config`.
+
+    Raises:
+        InvalidInputError: There is no such preset.
+    """
+    if name is not None:
+        preset = find_preset(name)
+        values = {"augment": preset.augment, "num_points": preset.num_points}
+        context.default_map = {**values, **(context.default_map or {})}
+    return name
+
+
+_TEACHER, _PLAN, _RUN = "Teacher", "Plan", "This process"
 
 Out: TypeAlias = Annotated[
     str, typer.Argument(help="Folder of the recording, NAME.zarr, or s3://BUCKET/NAME.zarr.")
@@ -73,12 +90,24 @@ Threads: TypeAlias = Annotated[
     ),
 ]
 
+Preset: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        is_eager=True,
+        callback=apply_preset,
+        help=f"A recipe for --augment, --num-points and class names: {', '.join(PRESETS)}; what is "
+        "said otherwise wins.",
+        rich_help_panel=DATA_PANEL,
+    ),
+]
+
 # Data; those that other commands have too are in kdrec.cli.options
 Data: TypeAlias = Annotated[
     str,
     typer.Option(
-        help="An .npz or .h5 file, a folder of .h5 files, module:factory or file.py:factory "
-        "returning a data set, or `shapes` for the built-in ones.",
+        help="An .npz or .h5 file, a folder of .h5 files, of CLASS/*.off|ply|stl meshes or of "
+        "CLASS/*.txt points, module:factory or file.py:factory returning a data set, or `shapes` "
+        "for the built-in ones.",
         rich_help_panel=DATA_PANEL,
     ),
 ]
@@ -149,7 +178,12 @@ Group: TypeAlias = Annotated[
     int, typer.Option(min=1, help="Views coded together.", rich_help_panel=_PLAN)
 ]
 BatchSize: TypeAlias = Annotated[
-    int, typer.Option(min=1, help="Clouds at once.", rich_help_panel=_PLAN)
+    str,
+    typer.Option(
+        metavar="COUNT|auto",
+        help="Clouds at once; auto tries what the device has the memory for.",
+        rich_help_panel=_PLAN,
+    ),
 ]
 BlockSamples: TypeAlias = Annotated[
     int | None,
@@ -159,3 +193,72 @@ BlockSamples: TypeAlias = Annotated[
         rich_help_panel=_PLAN,
     ),
 ]
+Fast: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--fast",
+        help="Bytes may differ from run to run: a GPU chooses algorithms by speed, and a block for "
+        "which there is no memory is recorded in halved batches. Part of the plan.",
+        rich_help_panel=_PLAN,
+    ),
+]
+
+# This process: nothing here changes the recording
+Part: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="K/N",
+        help="Begin with the K-th of N shares of the blocks, as a part of a job array; torchrun "
+        "and srun say it by themselves.",
+        rich_help_panel=_RUN,
+    ),
+]
+BeginTimeout: TypeAlias = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        metavar="SECONDS",
+        help="How long to wait for another process to begin the recording.",
+        rich_help_panel=_RUN,
+    ),
+]
+RetrySeconds: TypeAlias = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        metavar="SECONDS",
+        help="How long a disk or store that fails is asked again.",
+        rich_help_panel=_RUN,
+    ),
+]
+LogFile: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--log",
+        metavar="FILE",
+        help="A JSON line for each block goes there; by default NAME.log.jsonl beside a local "
+        "recording; none for no log.",
+        rich_help_panel=_RUN,
+    ),
+]
+PricePerHour: TypeAlias = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        help="Of what this process runs on, to say what a million records cost.",
+        rich_help_panel=_RUN,
+    ),
+]
+
+
+def parse_batch_size(text: str) -> int | Literal["auto"]:
+    """`32`, or `auto`.
+
+    Raises:
+        InvalidInputError: It is neither.
+    """
+    if text == "auto":
+        return "auto"
+    if not re.fullmatch("[0-9]{1,9}", text) or int(text) < 1:
+        raise InvalidInputError(f"batch size must be a whole number from 1, or auto, got {text!r}")
+    return int(text)

@@ -22,7 +22,7 @@ def check_device(name: str) -> None:
         raise InvalidInputError(f"device must be cpu, cuda or cuda:N, got {name!r}")
     if device.type == "cpu":
         return
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    count = count_gpus()
     if count == 0:
         raise InvalidInputError(
             f"device {name!r} needs a CUDA GPU and a PyTorch built for it (this is "
@@ -30,3 +30,15 @@ def check_device(name: str) -> None:
         )
     if device.index is not None and device.index >= count:
         raise InvalidInputError(f"device {name!r} does not exist; there are cuda:0..{count - 1}")
+
+
+def count_gpus() -> int:
+    """GPUs that this process sees."""
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether a network failed for want of memory, which PyTorch says in another way on a CPU."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )

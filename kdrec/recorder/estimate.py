@@ -9,10 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from kdrec.recorder.passes import TeacherPass
-from kdrec.recorder.planning import RecordRequest, sample_contents
+from kdrec.recorder.planning import RecordRequest, draft_plan, sample_contents
 from kdrec.recorder.probe import probe_teacher
 from kdrec.recorder.proof import run_proof
-from kdrec.recorder.recording import draft_plan
 from kdrec.recorder.score import count_scored
 from kdrec.recorder.teacher import Teacher
 from kdrec.recorder.threads import cpu_threads

@@ -7,7 +7,7 @@ Shape letters: K records, B batch, N points, D channels, C classes, F sums of a 
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from kdrec.samples import SampleSet
 from kdrec.store import Block, Plan
 
 Index = npt.NDArray[np.int64]
+_RESIDENT_SHARE = 0.5
 
 
 def _ignore(count: int) -> None:
@@ -36,6 +37,7 @@ class TeacherPass:
         seed: Of the plan.
         batch_size: Of the plan.
         numbers_S: By which number each sample is drawn, ascending; None where that is its place.
+        resident_SND: The samples' points on the device, None to bring each batch there.
     """
 
     teacher: Teacher
@@ -44,11 +46,24 @@ class TeacherPass:
     seed: int
     batch_size: int
     numbers_S: Index | None = None
+    resident_SND: torch.Tensor | None = None
 
     @classmethod
     def under(cls, plan: Plan, teacher: Teacher, samples: SampleSet) -> "TeacherPass":
         """The pass of a plan."""
-        return cls(teacher, samples, plan.augmentation, plan.seed, plan.batch_size)
+        resident_SND = resident_points(samples, teacher.device)
+        return cls(
+            teacher,
+            samples,
+            plan.augmentation,
+            plan.seed,
+            plan.batch_size,
+            resident_SND=resident_SND,
+        )
+
+    def with_batch_size(self, batch_size: int) -> "TeacherPass":
+        """The same in batches of another size, which changes the last bits of what comes out."""
+        return self if batch_size == self.batch_size else replace(self, batch_size=batch_size)
 
     def block(
         self, block: Block, *, on_records: Callable[[int], None] = _ignore
@@ -100,20 +115,37 @@ class TeacherPass:
         self, records: ViewParameters
     ) -> Iterator[tuple[Index, torch.Tensor, ViewParameters]]:
         """Row numbers of each batch; views and records padded to the batch size."""
-        device = self.teacher.options.device
         for start in range(0, len(records), self.batch_size):
             rows = np.arange(start, min(start + self.batch_size, len(records)))
             padded = np.minimum(np.arange(start, start + self.batch_size), rows[-1])
             chosen = records.rows(padded)
             places = self._places(chosen.samples_B)
-            points_BND = torch.from_numpy(self.samples.points_SND[places]).to(device)
+            points_BND = self._points(places)
             yield (
                 rows,
                 self.augmentation.apply(points_BND, chosen, channels=self.samples.channels),
                 chosen,
             )
 
+    def _points(self, places: Index) -> torch.Tensor:
+        if self.resident_SND is not None:
+            return self.resident_SND[torch.from_numpy(places).to(self.resident_SND.device)]
+        return torch.from_numpy(self.samples.points_SND[places]).to(self.teacher.device)
+
     def _places(self, samples_B: Index) -> Index:
         if self.numbers_S is None:
             return samples_B
         return np.searchsorted(self.numbers_S, samples_B).astype(np.int64)
+
+
+def resident_points(samples: SampleSet, device: torch.device) -> torch.Tensor | None:
+    """All points on a GPU where they take at most half of what is free there; None elsewhere.
+
+    The other half is the teacher's: what it needs at most is not known before it runs.
+    """
+    if device.type != "cuda":
+        return None
+    free, _ = torch.cuda.mem_get_info(device)
+    if samples.points_SND.nbytes > _RESIDENT_SHARE * free:
+        return None
+    return torch.from_numpy(samples.points_SND).to(device)

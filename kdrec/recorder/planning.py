@@ -1,17 +1,21 @@
 """From what a user asks for to the plan of a recording."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import torch
 from pydantic import ValidationError
 
 from kdrec.augment import Augmentation
 from kdrec.errors import InvalidInputError
+from kdrec.recorder.batch_size import largest_batch_size
+from kdrec.recorder.classes import match_classes
 from kdrec.recorder.teacher import Argument, Teacher, TeacherOptions
 from kdrec.samples import PointChoice, SampleIdentity, SampleSet
 from kdrec.store import (
+    Classes,
     DataPlan,
     Plan,
     SampleContents,
@@ -23,6 +27,8 @@ from kdrec.store import (
 DEFAULT_GROUP = 8
 DEFAULT_BATCH_SIZE = 32
 MOST_SAMPLE_BYTES = 2 * 2**30
+
+BatchSize: TypeAlias = int | Literal["auto"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +46,16 @@ class RecordRequest:
         max_error: Likewise.
         kept: Likewise.
         group: Views coded together.
-        batch_size: Clouds at once.
+        batch_size: Clouds at once; `auto` for the largest that the device has the memory for, or
+            the recording's own.
         block_samples: Samples of a block, None to derive it.
-        threads: Of the CPU, None for the recording's own, or what torch would take.
+        threads: Of the CPU, None for the recording's own, or `default_threads`.
+        default_threads: Of a new recording, None for what torch would take.
         point_choice: How the samples' points were chosen, for the plan.
         with_samples: Whether to keep the points, None for "up to 2 GiB".
         class_map: Teacher column of each class of the data, None to match by name.
         teacher_classes: Names of the teacher's classes, None for what the teacher says.
+        fast: Whether bytes may differ from run to run for the sake of speed, see `Plan`.
     """
 
     out: Path | str
@@ -59,13 +68,60 @@ class RecordRequest:
     max_error: float | None = None
     kept: int | None = None
     group: int = DEFAULT_GROUP
-    batch_size: int = DEFAULT_BATCH_SIZE
+    batch_size: BatchSize = DEFAULT_BATCH_SIZE
     block_samples: int | None = None
     threads: int | None = None
+    default_threads: int | None = None
     point_choice: PointChoice = "first"
     with_samples: bool | None = None
     class_map: tuple[int, ...] | None = None
     teacher_classes: tuple[str, ...] | None = None
+    fast: bool = False
+
+
+def draft_plan(
+    request: RecordRequest,
+    teacher: Teacher,
+    samples: SampleSet,
+    identity: SampleIdentity,
+    *,
+    recorded: Plan | None,
+) -> tuple[Plan, Classes]:
+    """The plan, and what the columns of the logits mean.
+
+    Args:
+        request: What was asked for.
+        teacher: Loaded.
+        samples: Preprocessed.
+        identity: Of these samples.
+        recorded: See `make_plan`.
+
+    Raises:
+        InvalidInputError: A value is out of range, or the classes cannot be matched.
+    """
+    num_classes = _count_columns(teacher, samples)
+    names = request.teacher_classes or teacher.class_names
+    class_map = match_classes(
+        samples, num_teacher=num_classes, teacher_names=names, class_map=request.class_map
+    )
+    if request.batch_size == "auto":
+        tried = recorded.batch_size if recorded else largest_batch_size(teacher, samples)
+        request = replace(request, batch_size=tried)
+    plan = make_plan(
+        request,
+        teacher,
+        samples,
+        identity,
+        num_classes=num_classes,
+        class_map=class_map,
+        recorded=recorded,
+    )
+    return plan, Classes(num_teacher=num_classes, teacher=names, data=samples.class_names)
+
+
+def _count_columns(teacher: Teacher, samples: SampleSet) -> int:
+    one_BND = torch.from_numpy(samples.points_SND[:1]).to(teacher.options.device)
+    return int(teacher.logits(one_BND).shape[1])
 
 
 def make_plan(
@@ -81,7 +137,7 @@ def make_plan(
     """The plan of a request.
 
     Args:
-        request: What was asked for.
+        request: What was asked for, its batch size a number.
         teacher: Loaded.
         samples: Preprocessed.
         identity: Of these samples.
@@ -93,6 +149,7 @@ def make_plan(
     Raises:
         InvalidInputError: A value is out of range.
     """
+    assert request.batch_size != "auto", "draft_plan tries it"
     request.augmentation.num_points(samples.num_points)
     group = min(request.group, request.views)
     try:
@@ -113,7 +170,7 @@ def make_plan(
                 classes=num_classes,
                 batch_size=request.batch_size,
             ),
-            threads=request.threads or (recorded.threads if recorded else torch.get_num_threads()),
+            threads=_threads(request, recorded),
             encoding=plan_encoding(
                 request.encoding,
                 num_classes=num_classes,
@@ -123,12 +180,19 @@ def make_plan(
             ),
             with_samples=_keeps_samples(request, samples),
             class_map=class_map,
+            fast=request.fast,
         )
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
         message = first["msg"].removeprefix("Value error, ")
         raise InvalidInputError(f"{name}: {message}, got {first['input']!r}") from error
+
+
+def _threads(request: RecordRequest, recorded: Plan | None) -> int:
+    if request.threads is None and recorded is not None:
+        return recorded.threads
+    return request.threads or request.default_threads or torch.get_num_threads()
 
 
 def sample_contents(plan: Plan, samples: SampleSet, identity: SampleIdentity) -> SampleContents:
@@ -170,6 +234,7 @@ def recorded_options(
         output=plan.teacher.output,
         device=device or plan.device,
         precision=plan.precision,
+        fast=plan.fast,
     )
 
 

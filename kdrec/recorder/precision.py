@@ -30,7 +30,9 @@ def check_precision(precision: str) -> None:
 
 
 @contextmanager
-def compute_precision(precision: Precision, device: torch.device) -> Iterator[None]:
+def compute_precision(
+    precision: Precision, device: torch.device, *, fast: bool = False
+) -> Iterator[None]:
     """Compute in this precision within the block; afterwards everything is as it was.
 
     `float32` means float32: PyTorch's convolutions use TF32 on a GPU unless told otherwise. `tf32`
@@ -40,13 +42,14 @@ def compute_precision(precision: Precision, device: torch.device) -> Iterator[No
     Args:
         precision: `bf16` and `fp16` are autocast; the network's own tensors stay as they are.
         device: Where the network runs.
+        fast: Let cuDNN choose by timing, from all algorithms.
 
     Raises:
         InvalidInputError: No such precision.
     """
     check_precision(precision)
     before = _current()
-    _set(use_tf32=precision == "tf32")
+    _set(use_tf32=precision == "tf32", fast=fast)
     try:
         with torch.autocast(
             device.type, dtype=_AUTOCAST.get(precision), enabled=precision in _AUTOCAST
@@ -84,10 +87,10 @@ def _current() -> list[tuple[Place, Any]]:
     return flags
 
 
-def _set(*, use_tf32: bool) -> None:
+def _set(*, use_tf32: bool, fast: bool) -> None:
     wanted = {
-        "benchmark": False,
-        "deterministic": True,
+        "benchmark": fast,
+        "deterministic": not fast,
         "allow_tf32": use_tf32,
         "fp32_precision": "tf32" if use_tf32 else "ieee",
     }

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from kdrec.errors import ErrorKind, InvalidInputError
 from kdrec.factories import call_factory, is_factory
 from kdrec.models import build_model, find_model
-from kdrec.recorder.devices import check_device
+from kdrec.recorder.devices import check_device, is_out_of_memory
 from kdrec.recorder.ensemble import EnsembleNetwork, is_ensemble, read_ensemble
 from kdrec.recorder.onnx_network import OnnxNetwork, is_onnx, onnx_digest
 from kdrec.recorder.precision import Precision, check_precision, compute_precision
@@ -30,6 +30,8 @@ InputLayout = Literal["BN3", "B3N"]
 INPUT_LAYOUTS: tuple[InputLayout, ...] = get_args(InputLayout)
 
 Argument: TypeAlias = int | float | bool | str
+
+_SAID_INSIDE = (ErrorKind.UNSUITABLE_TEACHER, ErrorKind.OUT_OF_MEMORY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class TeacherOptions:
         precision: What it computes with.
         num_classes: Of a registered model; None to tell it from the weights.
         votes: How often it looks at a record when it is recorded; None for once, as it is.
+        fast: Whether a GPU may choose its algorithms by their speed, see `kdrec.store.Plan`.
     """
 
     factory: str
@@ -61,6 +64,7 @@ class TeacherOptions:
     precision: Precision = "float32"
     num_classes: int | None = None
     votes: Votes | None = None
+    fast: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,7 +108,8 @@ class Teacher:
                 batch, or it returns something else than logits.
         """
         _check_evaluating(self.module)
-        with torch.inference_mode(), compute_precision(self.options.precision, self.device):
+        precision = compute_precision(self.options.precision, self.device, fast=self.options.fast)
+        with torch.inference_mode(), precision:
             returned = self._forward(self._layout(points_BND.to(self.device)))
             logits_BC = pick_output(returned, self.options.output)
             _check_logits(logits_BC, len(points_BND))
@@ -119,13 +124,15 @@ class Teacher:
     def _forward(self, points: Tensor) -> Any:
         try:
             return self.module(points)
-        except torch.OutOfMemoryError as error:
-            raise InvalidInputError(
-                f"the GPU has not the memory for a batch of {len(points)}; use a smaller batch size"
-            ) from error
         except Exception as error:
-            if isinstance(error, InvalidInputError) and error.kind is ErrorKind.UNSUITABLE_TEACHER:
+            if isinstance(error, InvalidInputError) and error.kind in _SAID_INSIDE:
                 raise  # an ONNX file or a member of an ensemble says itself what is wrong
+            if is_out_of_memory(error):
+                raise InvalidInputError(
+                    f"device {self.device} has not the memory for a batch of {len(points)}; use a "
+                    "smaller batch size, or --batch-size auto",
+                    kind=ErrorKind.OUT_OF_MEMORY,
+                ) from error
             raise InvalidInputError(
                 f"teacher {self.name} fails on an input of shape {tuple(points.shape)} "
                 f"(input layout {self.options.input_layout}): {type(error).__name__}: {error}; "
@@ -196,6 +203,7 @@ def _load_ensemble(options: TeacherOptions) -> tuple[nn.Module, str]:
                 factory=member.teacher,
                 device=options.device,
                 precision=options.precision,
+                fast=options.fast,
                 **member.model_dump(exclude={"teacher"}),
             )
         )

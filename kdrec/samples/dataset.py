@@ -18,6 +18,7 @@ from kdrec.errors import InvalidInputError
 from kdrec.factories import call_factory, is_factory
 from kdrec.samples.contents import AnyArray, Arguments, Contents
 from kdrec.samples.fields import LABEL_FIELDS, to_labels
+from kdrec.samples.room import make_room
 from kdrec.samples.sample_set import Labels, Points, SampleSet
 from kdrec.samples.split import Split
 
@@ -53,30 +54,44 @@ def _read_all(dataset: Any, source: str) -> SampleSet:
         )
     if len(dataset) == 0:
         raise InvalidInputError(f"the data set of {source} is empty; give at least one sample")
-    points, labels = zip(
-        *(_read_item(dataset, sample, source) for sample in range(len(dataset))), strict=True
-    )
-    _check_shapes(points, source)
-    if not np.array_equal(points[0], _read_item(dataset, 0, source)[0], equal_nan=True):
+    points_SND, labels = _stream(dataset, source)
+    if not np.array_equal(points_SND[0], _read_item(dataset, 0, source)[0], equal_nan=True):
         raise InvalidInputError(
             f"the data set of {source} gives another sample 0 each time it is asked; switch its "
             "augmentation and shuffling off (kdrec augments by itself)"
         )
     return SampleSet(
-        np.stack(points),
-        default_channels(points[0].shape[1]),
+        points_SND,
+        default_channels(points_SND.shape[2]),
         labels_S=_stack_labels(labels, source),
         class_names=_class_names(dataset),
     )
 
 
-def _read_item(dataset: Any, sample: int, source: str) -> tuple[Points, AnyArray | None]:
+def _stream(dataset: Any, source: str) -> tuple[Points, list[Any]]:
+    """Points and labels, one sample after the other, in order."""
+    first_ND, label = _read_item(dataset, 0, source)
+    points_SND: Points = make_room((len(dataset), *first_ND.shape), np.float32)
+    points_SND[0], labels = first_ND, [label]
+    for sample in range(1, len(dataset)):
+        points_ND, label = _read_item(dataset, sample, source)
+        if points_ND.shape != first_ND.shape:
+            raise InvalidInputError(
+                f"sample {sample} of {source} has shape {points_ND.shape}, sample 0 has "
+                f"{first_ND.shape}; let the data set give equally many points of every sample"
+            )
+        points_SND[sample] = points_ND
+        labels.append(label)
+    return points_SND, labels
+
+
+def _read_item(dataset: Any, sample: int, source: str) -> tuple[Points, Any]:
     item = dataset[sample]
     points, label = _take_apart(item, f"sample {sample} of {source}")
     try:
         # A copy: a data set may hand out the same buffer again and again.
         values = np.asarray(points).copy()
-        label = None if label is None else np.asarray(label).reshape(-1)
+        label = None if label is None else _to_scalar(np.asarray(label))
     except (TypeError, ValueError, RuntimeError) as error:
         raise InvalidInputError(
             f"sample {sample} of {source} is no array ({error}); return numpy arrays, or tensors "
@@ -106,25 +121,20 @@ def _take_apart(item: Any, what: str) -> tuple[Any, Any]:
     return item, None
 
 
-def _check_shapes(points: Sequence[Points], source: str) -> None:
-    for sample, points_ND in enumerate(points):
-        if points_ND.shape != points[0].shape:
-            raise InvalidInputError(
-                f"sample {sample} of {source} has shape {points_ND.shape}, sample 0 has "
-                f"{points[0].shape}; let the data set give equally many points of every sample"
-            )
+def _to_scalar(label: AnyArray) -> Any:
+    """A label as a plain number, of which a million take little memory; others as they are."""
+    return label.item() if label.size == 1 else label
 
 
-def _stack_labels(labels: Sequence[AnyArray | None], source: str) -> Labels | None:
-    present = [label for label in labels if label is not None]
-    if not present:
+def _stack_labels(labels: Sequence[Any], source: str) -> Labels | None:
+    if all(label is None for label in labels):
         return None
     for sample, label in enumerate(labels):
-        if label is None or label.size != 1:
+        if label is None or isinstance(label, np.ndarray):
             raise InvalidInputError(
                 f"sample {sample} of {source} must have one number as its label, got {label}"
             )
-    return to_labels(np.concatenate(present), source)
+    return to_labels(np.array(labels), source)
 
 
 def _class_names(dataset: Any) -> tuple[str, ...] | None:

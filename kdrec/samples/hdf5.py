@@ -20,6 +20,7 @@ import numpy as np
 from kdrec.errors import ErrorKind, InvalidInputError, NotFoundError
 from kdrec.samples.contents import AnyArray, Arguments, Contents, Fields, refuse_arguments
 from kdrec.samples.fields import CLASS_FIELDS, POINT_FIELDS, build_samples, find_field
+from kdrec.samples.room import make_room
 from kdrec.samples.sample_set import SampleSet
 from kdrec.samples.split import Split, split_rows
 
@@ -133,14 +134,36 @@ def _read_field(paths: Sequence[Path], layouts: Sequence[_Layout], name: str) ->
     per_sample = all(layout.lengths[name] == layout.num_samples for layout in layouts)
     if not per_sample or name in CLASS_FIELDS:
         return _read_array(paths[0], name)
-    arrays = [_read_array(path, name) for path in paths]
-    for path, array in zip(paths, arrays, strict=True):
-        if array.shape[1:] != arrays[0].shape[1:] or array.dtype.kind != arrays[0].dtype.kind:
+    kinds = [_kind(path, name) for path in paths]
+    for path, (shape, dtype) in zip(paths, kinds, strict=True):
+        if shape[1:] != kinds[0][0][1:] or dtype.kind != kinds[0][1].kind:
             raise InvalidInputError(
-                f"{name} of {path} is {array.dtype} {array.shape}, but of {paths[0].name} it is "
-                f"{arrays[0].dtype} {arrays[0].shape}; keep files of one layout in a folder"
+                f"{name} of {path} is {dtype} {shape}, but of {paths[0].name} it is "
+                f"{kinds[0][1]} {kinds[0][0]}; keep files of one layout in a folder"
             )
-    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+    if kinds[0][1].kind not in "biuf":
+        return np.concatenate([_read_array(path, name) for path in paths])
+    return _read_numbers(paths, name, kinds)
+
+
+def _kind(path: Path, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    with _open(path) as file:
+        return tuple(file[name].shape), np.dtype(file[name].dtype)
+
+
+def _read_numbers(
+    paths: Sequence[Path], name: str, kinds: Sequence[tuple[tuple[int, ...], np.dtype[Any]]]
+) -> AnyArray:
+    """The files' numbers one after the other, read into their place."""
+    length = sum(shape[0] for shape, _ in kinds)
+    together = make_room((length, *kinds[0][0][1:]), np.result_type(*(dtype for _, dtype in kinds)))
+    start = 0
+    for path, (shape, _) in zip(paths, kinds, strict=True):
+        if shape[0]:  # h5py has nothing to read from an empty set
+            with _open(path) as file:
+                file[name].read_direct(together, dest_sel=np.s_[start : start + shape[0]])
+        start += shape[0]
+    return together
 
 
 def _read_array(path: Path, name: str) -> AnyArray:

@@ -82,11 +82,11 @@ def identify(samples: SampleSet) -> SampleIdentity:
 
 def _digests(samples: SampleSet) -> Digests:
     header = "\n".join([str(samples.points_SND.shape[1]), *samples.channels]).encode() + b"\0"
-    digests = b"".join(
-        hashlib.blake2b(header + cloud.astype("<f4").tobytes(), digest_size=DIGEST_SIZE).digest()
-        for cloud in samples.points_SND
-    )
-    return np.frombuffer(digests, dtype=np.uint8).reshape(len(samples), DIGEST_SIZE)
+    digests = bytearray()
+    for cloud in samples.points_SND:
+        data = header + cloud.astype("<f4").tobytes()
+        digests += hashlib.blake2b(data, digest_size=DIGEST_SIZE).digest()
+    return np.frombuffer(bytes(digests), dtype=np.uint8).reshape(len(samples), DIGEST_SIZE)
 
 
 def _sketches(points_SND: npt.NDArray[np.float32]) -> Sketches:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kdrec.errors import InvalidInputError
+from kdrec.samples.room import copy_rows, make_room
 
 PointChoice = Literal["first", "farthest"]
 _SAMPLES_AT_ONCE = 256
@@ -39,12 +40,13 @@ def select_points(
             f"{num_points}"
         )
     if choice == "first":
-        return np.ascontiguousarray(points_SND[:, :num_points])
-    pieces = [
-        _farthest(points_SND[start : start + _SAMPLES_AT_ONCE], num_points)
-        for start in range(0, len(points_SND), _SAMPLES_AT_ONCE)
-    ]
-    return np.concatenate(pieces)
+        first_SKD = points_SND[:, :num_points]
+        return copy_rows(first_SKD, np.arange(len(points_SND)))
+    chosen_SKD = make_room((len(points_SND), num_points, points_SND.shape[2]), np.float32)
+    for start in range(0, len(points_SND), _SAMPLES_AT_ONCE):
+        rows = slice(start, start + _SAMPLES_AT_ONCE)
+        chosen_SKD[rows] = _farthest(points_SND[rows], num_points)
+    return chosen_SKD
 
 
 def _farthest(points_SND: npt.NDArray[np.float32], num_points: int) -> npt.NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""The samples of a data set, in memory, preprocessed and not augmented.
+"""The samples of a data set, preprocessed and not augmented; see `kdrec.samples.room`.
 
 Shape letters: S samples, N points, D channels.
 """
@@ -11,9 +11,11 @@ import numpy.typing as npt
 
 from kdrec.augment import check_channels
 from kdrec.errors import InvalidInputError
+from kdrec.samples.room import copy_rows
 
 Points: TypeAlias = npt.NDArray[np.float32]
 Labels: TypeAlias = npt.NDArray[np.int64]
+_SAMPLES_AT_ONCE = 1024
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,9 +57,10 @@ class SampleSet:
 
     def rows(self, index: npt.NDArray[Any]) -> "SampleSet":
         """Some of the samples, in the order of the index."""
+        places = np.arange(len(self))[index]
         return replace(
             self,
-            points_SND=np.ascontiguousarray(self.points_SND[index]),
+            points_SND=copy_rows(self.points_SND, places),
             labels_S=None if self.labels_S is None else self.labels_S[index],
             names=None if self.names is None else tuple(np.array(self.names)[index].tolist()),
         )
@@ -78,7 +81,12 @@ def _check_points(points_SND: npt.NDArray[np.float32], channels: tuple[str, ...]
         raise InvalidInputError(f"there must be samples and points, got shape {points_SND.shape}")
     if points_SND.dtype != np.float32:
         raise InvalidInputError(f"points must be float32, got {points_SND.dtype}")
-    wrong = ~np.isfinite(points_SND).all(axis=(1, 2))
+    wrong = np.concatenate(
+        [
+            ~np.isfinite(points_SND[start : start + _SAMPLES_AT_ONCE]).all(axis=(1, 2))
+            for start in range(0, len(points_SND), _SAMPLES_AT_ONCE)
+        ]
+    )
     if wrong.any():
         raise InvalidInputError(
             f"sample {int(np.argmax(wrong))} holds NaN or infinite coordinates ({int(wrong.sum())} "

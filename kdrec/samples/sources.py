@@ -1,13 +1,20 @@
 """The kinds of data sources there are, in the order in which they are asked."""
 
 from kdrec.errors import InvalidInputError
+from kdrec.samples.class_folders import ClassFoldersSource
 from kdrec.samples.contents import Source
 from kdrec.samples.dataset import DatasetSource
 from kdrec.samples.hdf5 import Hdf5Source
 from kdrec.samples.npz import NpzSource
 from kdrec.samples.shapes import ShapesSource
 
-_SOURCES: list[Source] = [ShapesSource(), NpzSource(), Hdf5Source(), DatasetSource()]
+_SOURCES: list[Source] = [
+    ShapesSource(),
+    NpzSource(),
+    ClassFoldersSource(),
+    Hdf5Source(),
+    DatasetSource(),
+]
 
 
 def register_source(source: Source) -> None:

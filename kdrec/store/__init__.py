@@ -1,5 +1,6 @@
 """The recording on disk: plan, manifest, ledger, seal, encodings, writer, reader, verification."""
 
+from kdrec.store.claims import Claim
 from kdrec.store.contents import ProofRecords, SampleContents
 from kdrec.store.decoded_groups import Scratch
 from kdrec.store.encodings import (
@@ -101,6 +102,7 @@ __all__ = [
     "BlockGrid",
     "Bound",
     "CalibrationError",
+    "Claim",
     "ClassFidelity",
     "Classes",
     "Correct",

@@ -1,4 +1,4 @@
-"""One recorder at a time in an object store, where a lock does not die with its process.
+"""A lock or a claim in an object store, where it does not die with its process.
 
 A lease is an object that only one can create (`If-None-Match: *`), and that its holder rewrites
 again and again (`If-Match`). Who waits takes it over when it has not changed for a while by the
@@ -10,7 +10,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -80,7 +80,15 @@ class Lease:
         self._tag = ""
         self._renewed = 0.0
         self._lost = False
+        self._took_over = False
+        self._seen, self._since = "", 0.0  # the last tag of another holder, and since when it is
         self._stop = threading.Event()
+        self._beat: threading.Thread | None = None
+
+    @property
+    def took_over(self) -> bool:
+        """Whether another process had it and fell silent."""
+        return self._took_over
 
     @contextmanager
     def held(self, *, while_waiting: Callable[[], None]) -> Iterator[bool]:
@@ -89,16 +97,52 @@ class Lease:
         Raises:
             StorageError: The store cannot be reached, or knows no conditions.
         """
-        took_over = self._acquire(while_waiting)
-        beat = threading.Thread(target=self._keep, name="kdrec-lease", daemon=True)
-        beat.start()
+        while not self.attempt():
+            while_waiting()
+            self._stop.wait(self._times.poll)
         try:
-            yield took_over
+            if not self._took_over:
+                self._check_conditions()
+            yield self._took_over
         finally:
-            self._stop.set()
-            beat.join()
-            if self._is_mine():
+            self.release()
+
+    def attempt(self) -> bool:
+        """Look once, and hold it if it is free or was silent for too long since the first look.
+
+        Raises:
+            StorageError: The store cannot be reached.
+        """
+        self._took_over = False
+        if self._took(self._place.create):
+            return self._begin()
+        stored = self._place.read()
+        now = self._times.clock()
+        if stored is None:
+            return self._took(self._place.create) and self._begin()
+        if stored.tag != self._seen:
+            self._seen, self._since = stored.tag, now
+        elif now - self._since > self._times.seconds:
+            self._took_over = self._took(partial(self._place.replace, tag=stored.tag))
+            return self._took_over and self._begin()
+        return False
+
+    def release(self) -> None:
+        """Give it back; from any thread, and more than once."""
+        if self._beat is None:
+            return
+        self._stop.set()
+        self._beat.join()
+        self._beat = None
+        if self._still_stored():
+            with suppress(StorageError):  # it expires by itself
                 self._place.delete()
+
+    def is_mine(self) -> bool:
+        """Whether this process may still write."""
+        silent = self._times.clock() - self._renewed
+        self._lost |= silent > _SAFE_SHARE * self._times.seconds
+        return not self._lost
 
     def check(self) -> None:
         """Whether this process may still write.
@@ -106,34 +150,19 @@ class Lease:
         Raises:
             ConflictError: It may not: it was silent too long, and another may have begun.
         """
-        silent = self._times.clock() - self._renewed
-        if self._lost or silent > _SAFE_SHARE * self._times.seconds:
-            self._lost = True
+        if not self.is_mine():
+            silent = self._times.clock() - self._renewed
             raise ConflictError(
                 f"this process lost the lock of {self._where}: it could not renew it for "
                 f"{silent:.0f} s, and another recorder may have taken over; run the same command "
                 "again to go on"
             )
 
-    def _acquire(self, while_waiting: Callable[[], None]) -> bool:
-        if self._took(self._place.create):
-            self._check_conditions()
-            return False
-        seen, since = "", self._times.clock()
-        while True:
-            stored = self._place.read()
-            if stored is None:
-                if self._took(self._place.create):
-                    return False
-                continue
-            if stored.tag != seen:
-                seen, since = stored.tag, self._times.clock()
-            elif self._times.clock() - since > self._times.seconds:
-                if self._took(partial(self._place.replace, tag=stored.tag)):
-                    return True
-                continue
-            while_waiting()
-            self._stop.wait(self._times.poll)
+    def _begin(self) -> bool:
+        """Renew it from now on; true, for the callers."""
+        self._beat = threading.Thread(target=self._keep, name="kdrec-lease", daemon=True)
+        self._beat.start()
+        return True
 
     def _check_conditions(self) -> None:
         """A store that ignores conditions would let two recorders write at once."""
@@ -168,7 +197,7 @@ class Lease:
         self._beats += 1
         return True
 
-    def _is_mine(self) -> bool:
+    def _still_stored(self) -> bool:
         if self._lost:
             return False
         try:

@@ -5,9 +5,9 @@ written after them; `seal.json` lists every file, the ledger included, when all 
 """
 
 from collections.abc import Mapping
-from typing import Self
+from typing import Any, Self
 
-from pydantic import ValidationError
+from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from kdrec.errors import IntegrityError
 from kdrec.store.documents import body_digest, open_document, seal_document, sha256
@@ -102,12 +102,22 @@ class LedgerEntry(_Document):
             in the header itself.
         files: By key.
         correct: The teacher's score where the data have labels.
+        batch_size: That the block was recorded with, under a plan that is `fast`, because the
+            device had not the memory for the plan's. Not written where it is the plan's.
     """
 
     block: str
     recording: str = ""
     files: dict[str, FileDigest]
     correct: Correct | None = None
+    batch_size: int | None = Field(default=None, ge=1)
+
+    @model_serializer(mode="wrap")
+    def _without_usual_batch_size(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written: dict[str, Any] = serialize(self)
+        if self.batch_size is None:
+            del written["batch_size"]
+        return written
 
 
 class Seal(_Document):

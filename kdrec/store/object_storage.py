@@ -8,7 +8,7 @@ docs/object-stores.md. Credentials come from the environment, as the store's own
 import importlib
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from kdrec.errors import (
@@ -18,6 +18,7 @@ from kdrec.errors import (
     NotFoundError,
     StorageError,
 )
+from kdrec.store.claims import Claim
 from kdrec.store.lease import Lease, LeaseTimes, Stored
 from kdrec.store.lock import LockHolder
 from kdrec.store.object_relay import Relay, note_use, was_forked_after_use
@@ -49,6 +50,8 @@ class ObjectStorage:
         self.url = url.rstrip("/")
         self._times = times or LeaseTimes()
         self._lease: Lease | None = None
+        self._awaited: dict[str, Lease] = {}
+        self._beside: ObjectStorage | None = None
         self._opened: Any = None
         self._relay: Relay | None = None
         if not was_forked_after_use():
@@ -58,8 +61,10 @@ class ObjectStorage:
         return f"ObjectStorage({self.url!r})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"url": self.url, "_times": self._times} | dict.fromkeys(
-            ("_lease", "_opened", "_relay")
+        return (
+            {"url": self.url, "_times": self._times}
+            | dict.fromkeys(("_lease", "_opened", "_relay", "_beside"))
+            | {"_awaited": {}}
         )
 
     @property
@@ -150,9 +155,7 @@ class ObjectStorage:
         Raises:
             ConflictError: Another took over, because this process was silent too long.
         """
-        parent, name = _split(self.url)
-        if not name:
-            raise InvalidInputError(f"{self.url} is a whole bucket; give {self.url}/NAME.zarr")
+        parent, name = self._parted()
         place = _ObjectOfLease(ObjectStorage(parent), f".{name}.lock")
         lease = Lease(place, where=self.url, times=self._times)
         with lease.held(while_waiting=while_waiting) as took_over:
@@ -161,6 +164,36 @@ class ObjectStorage:
                 yield LockHolder(took_over=took_over)
             finally:
                 self._lease = None
+
+    def joined(self, *, while_waiting: Callable[[], None]) -> AbstractContextManager[None]:
+        """Nothing to hold: repair and conversion, which want to be alone, work on folders."""
+        return nullcontext()
+
+    def claim(self, name: str) -> Claim | None:
+        """By a lease of the block's own: the silence of another's is known from earlier looks."""
+        if name not in self._awaited:
+            where = f"block {name} of {self.url}"
+            place = _ObjectOfLease(self._claims(), name)
+            self._awaited[name] = Lease(place, where=where, times=self._times)
+        return self._awaited.pop(name) if self._awaited[name].attempt() else None
+
+    def remove_claims(self) -> None:
+        claims = self._claims()
+        for name in claims.keys():  # noqa: SIM118 - a storage is no mapping
+            claims.delete(name)
+
+    def _claims(self) -> "ObjectStorage":
+        if self._beside is None:
+            parent, name = self._parted()
+            self._beside = ObjectStorage(f"{parent}/.{name}.claims")
+        return self._beside
+
+    def _parted(self) -> tuple[str, str]:
+        """The address above, and the name."""
+        parent, name = _split(self.url)
+        if not name:
+            raise InvalidInputError(f"{self.url} is a whole bucket; give {self.url}/NAME.zarr")
+        return parent, name
 
     def remove_unfinished(self) -> list[str]:
         """Nothing: a put that was cut off leaves nothing."""

@@ -4,7 +4,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from kdrec.augment import Augmentation
 from kdrec.rng import MAX_SEED
@@ -85,6 +92,9 @@ class Plan(Frozen):
         device: Kind of device; so does it.
         with_samples: Whether the preprocessed points are kept in the recording.
         class_map: Teacher column of each class of the data, None if they are the same classes.
+        fast: Whether its bytes may differ from run to run: the device chose its algorithms by
+            their speed, and blocks for which there was no memory were recorded in smaller batches
+            (their ledger entries say in which). Not written where it is false.
     """
 
     teacher: TeacherPlan
@@ -101,6 +111,14 @@ class Plan(Frozen):
     encoding: EncodingPlan
     with_samples: bool
     class_map: tuple[int, ...] | None = None
+    fast: bool = False
+
+    @model_serializer(mode="wrap")
+    def _without_false_fast(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written: dict[str, Any] = serialize(self)
+        if not self.fast:
+            del written["fast"]
+        return written
 
     @model_validator(mode="after")
     def _whole_batches(self) -> "Plan":

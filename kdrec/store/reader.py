@@ -8,7 +8,7 @@ Shape letters: B batch, G views of a group, S samples, P parameters, C classes.
 """
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 

@@ -10,12 +10,13 @@ import re
 import stat
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
 from kdrec.errors import IntegrityError, NotFoundError, StorageError
-from kdrec.store.lock import LockHolder, recording_lock
+from kdrec.store.claims import Claim, claim_file
+from kdrec.store.lock import LockHolder, recording_lock, shared_recording_lock
 
 _TEMPORARY = ".tmp"
 _TEMPORARY_NAME = re.compile(r"\..+\.\d+-\d+\.tmp")
@@ -54,7 +55,7 @@ class Storage(ReadableStorage, Protocol):
 
 
 class RecordingPlace(Storage, Protocol):
-    """Files that one recorder at a time may write.
+    """Files of a recording that one process writes, or several that share its blocks.
 
     Attributes:
         stale_after: Seconds after which a lock that shows no life is a dead process's; 0 where it
@@ -65,7 +66,16 @@ class RecordingPlace(Storage, Protocol):
     def stale_after(self) -> float: ...
 
     def lock(self, *, while_waiting: Callable[[], None]) -> AbstractContextManager[LockHolder]:
-        """Hold the recording for writing; see `kdrec.store.recording_lock`."""
+        """Hold the recording alone; see `kdrec.store.recording_lock`."""
+
+    def joined(self, *, while_waiting: Callable[[], None]) -> AbstractContextManager[None]:
+        """Be one of those who record here, each the blocks that it claims."""
+
+    def claim(self, name: str) -> Claim | None:
+        """Claim a block; None while another process has it."""
+
+    def remove_claims(self) -> None:
+        """Remove claims that the dead left; call it holding the lock, with no block missing."""
 
     def remove_unfinished(self) -> list[str]:
         """Remove what a killed process left half written; call it holding the lock.
@@ -188,6 +198,22 @@ class LocalStorage:
 
     def lock(self, *, while_waiting: Callable[[], None]) -> AbstractContextManager[LockHolder]:
         return recording_lock(self.root, while_waiting=while_waiting)
+
+    def joined(self, *, while_waiting: Callable[[], None]) -> AbstractContextManager[None]:
+        return shared_recording_lock(self.root, while_waiting=while_waiting)
+
+    def claim(self, name: str) -> Claim | None:
+        return claim_file(self._claims() / name)
+
+    def remove_claims(self) -> None:
+        with _translated(self._claims()), suppress(FileNotFoundError):
+            for path in self._claims().iterdir():
+                path.unlink(missing_ok=True)
+            self._claims().rmdir()
+
+    def _claims(self) -> Path:
+        root = self.root.resolve()
+        return root.with_name(f".{root.name}.claims")
 
     def remove_unfinished(self) -> list[str]:
         with _translated(self.root):

@@ -86,7 +86,7 @@ def check_not_converted(manifest: Manifest, *, where: str) -> None:
 
 
 class RecordingWriter:
-    """The one who writes a recording; hold its lock.
+    """The one who writes a recording: hold its lock, and claim a block before it is committed.
 
     Args:
         storage: Where it lies, or shall.
@@ -182,6 +182,15 @@ class RecordingWriter:
             name: self._read_header_file(header, f"{name}/{ROOT_KEY}") for name in names
         }
 
+    def committed_names(self) -> frozenset[str]:
+        """Names of the blocks that are there by now, whoever committed them; nothing is checked.
+
+        By listing, which also on NFS shows what other machines wrote: a file that was looked for
+        and absent may be remembered as absent for a minute.
+        """
+        keys = (key.removeprefix("ledger/") for key in self._storage.keys("ledger/"))
+        return frozenset(key.removesuffix(".json") for key in keys if key.startswith("g"))
+
     def committed(self) -> dict[str, LedgerEntry]:
         """The ledger entries of the blocks that are there, by block name.
 
@@ -216,6 +225,7 @@ class RecordingWriter:
         logits_GSC: Logits,
         *,
         correct: Correct | None,
+        batch_size: int | None = None,
     ) -> LedgerEntry:
         """Write the shards of a block, then its ledger entry.
 
@@ -224,6 +234,7 @@ class RecordingWriter:
             parameters_GSP: Of its views and samples, on their grid.
             logits_GSC: As the teacher gave them.
             correct: The teacher's score on this block.
+            batch_size: That the teacher was asked with, None for the plan's.
 
         Raises:
             InvalidInputError: The encoding cannot keep a logit within its bound.
@@ -238,7 +249,11 @@ class RecordingWriter:
         if self.manifest.parameters:
             files[block.shard_key("params")] = self._encode("params", block, parameters_GSP)
         entry = LedgerEntry(
-            block=block.name, recording=self._header, files=digest_files(files), correct=correct
+            block=block.name,
+            recording=self._header,
+            files=digest_files(files),
+            correct=correct,
+            batch_size=batch_size,
         )
         self._check_sealed(block, files | {block.ledger_key: entry.to_bytes()})
         for key, data in files.items():

@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -43,7 +44,9 @@ POINTS = torch.arange(24.0).reshape(4, 2, 3)
 
 
 # A stage more of PointViG costs ten seconds of export and says nothing new.
-SMALL = {"pointvig-s": {"widths": (16, 24), "num_blocks": (1, 1), "head_widths": (64, 32)}}
+SMALL: dict[str, dict[str, Any]] = {
+    "pointvig-s": {"widths": (16, 24), "num_blocks": (1, 1), "head_widths": (64, 32)}
+}
 
 
 @pytest.mark.parametrize("name", ["dgcnn", "pointmlp-elite", "pointnet2-ssg", "pointvig-s"])

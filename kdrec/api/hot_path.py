@@ -41,7 +41,7 @@ class HotPath:
         if match is None or any(name in _CONDITIONS for name, _ in scope["headers"]):
             return None
         found = self._state.hot_files.get(match[1], match[2])
-        if found is None or not await found.is_sound():
+        if found is None:
             return None
         request = Request(scope)
         try:
@@ -49,6 +49,8 @@ class HotPath:
             if not grant.may_read(match[1].partition("@")[0]):
                 return None
             scope["kdrec.token"] = grant.name
-            return answer_found(request, found, budget=self._state.budget)
+            if await found.is_sound():
+                return answer_found(request, found, budget=self._state.budget)
         except (KdrecError, HTTPException):
-            return None  # the route says it
+            pass  # the route says it
+        return None

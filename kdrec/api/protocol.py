@@ -103,6 +103,7 @@ class OrderlyProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
+        self._files.go_on()  # lets go of the files that were to be sent
         super().connection_lost(exc)
 
     def _cut_off(self) -> None:

@@ -87,7 +87,8 @@ def _run(arguments: list[str], cwd: Path, env: dict[str, str], out: str, err: st
         opened = os.open(file, os.O_WRONLY)
         os.dup2(opened, stream.fileno())
         os.close(opened)
-    import_module("kdrec.cli").main(arguments)
+    sys.argv = ["kdrec", *arguments]
+    import_module("kdrec.cli").main()
 
 
 def start(*arguments: str | Path, cwd: Path | None = None) -> subprocess.Popen[str]:

@@ -3,9 +3,10 @@
 Train on split 0 of the 908 ModelNet10 test clouds (610), test on split 1 (298), clean and
 normalised; the teacher is the PointNet trained on ModelNet40, the student `pointnet-s`. Printed are
 mean and standard deviation over the seeds, and a paired test (exact sign flips, two-sided).
-Students that were trained before are taken from WORK/trials.jsonl.
+Students that were trained before are taken from WORK/trials.jsonl. `teachers` takes the 12 given
+views of `bench.distillation.given_views`, which are of 1,024 points: --points 1024 --epochs 12.
 
-    python -m bench.distillation views|losses|self|savings --data FOLDER --work FOLDER
+    python -m bench.distillation views|losses|self|savings|teachers --data FOLDER --work FOLDER
 
 A row is printed as soon as its students are trained; `--rows` trains some of the rows alone.
 """
@@ -96,6 +97,18 @@ def _self() -> list[Arm]:
     ]
 
 
+def _teachers() -> list[Arm]:
+    """One teacher, another, and both mixed, over the same views."""
+    both = "densepoint+pointnet"
+    return [
+        Arm(_LABELS, source="pointnet", settings={"labels_only": True}),
+        Arm("PointNet", source="pointnet"),
+        Arm("DensePoint", source="densepoint"),
+        Arm("both, mean of logits", source=both),
+        Arm("both, one drawn for each sample", source=both, settings={"mix": "draw"}),
+    ]
+
+
 def _savings(epochs: int) -> list[Arm]:
     """What a user saves by keeping fewer views, or a smaller encoding."""
     counts = [count for count in (1, 2, 5) if count < epochs]
@@ -108,7 +121,7 @@ def _savings(epochs: int) -> list[Arm]:
 def main() -> None:
     """Train what is missing and print one table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("table", choices=["views", "losses", "self", "savings"])
+    parser.add_argument("table", choices=["views", "losses", "self", "savings", "teachers"])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--points", type=int, default=256)
@@ -137,6 +150,7 @@ def main() -> None:
         "losses": (_losses(), _KD),
         "self": (_self(), "weight 0"),
         "savings": (_savings(options.epochs), f"exact, V = {options.epochs}"),
+        "teachers": (_teachers(), "PointNet"),
     }[options.table]
     wanted = [
         arm for arm in arms if not options.rows or any(row in arm.name for row in options.rows)
@@ -144,7 +158,8 @@ def main() -> None:
     found = print_table(laboratory, wanted, arms=arms, against=against)
     if options.picture:
         title = (
-            f"pointnet-s on 610 ModelNet10 clouds, {options.epochs} epochs, {options.seeds} seeds"
+            f"pointnet-s on {len(clouds.train)} ModelNet10 clouds, {options.epochs} epochs, "
+            f"{options.seeds} seeds"
         )
         draw_table(found, options.picture, title=title)
 

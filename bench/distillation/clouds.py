@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from bench.distillation.given_views import GIVEN, write_given
 from kdrec.augment import Augmentation, parse_augmentation
 from kdrec.client import Recording, open_recording
 from kdrec.recorder import (
@@ -24,7 +25,7 @@ from kdrec.recorder import (
     record,
 )
 from kdrec.samples import SampleSet, load_samples
-from kdrec.student import RecordedBatch, RecordedViews, SourceDescription
+from kdrec.student import BatchSource, RecordedBatch, SourceDescription
 
 AUGMENTATION = parse_augmentation("scale=0.9:1.1,rotate_y=-15:15,translate=0.05,normalize")
 _LIVE_SEED = 1000
@@ -84,14 +85,20 @@ class Clouds:
         """What it said of every view, without the teacher being loaded."""
         return open_recording(self._path(source))
 
+    def recordings(self, source: str) -> list[Recording]:
+        """One for each teacher of a source: a plus stands between them."""
+        return [self.recording(one) for one in source.split("+")]
+
     def recording(self, source: str) -> Recording:
-        """What it says of every view, recorded now where it is not yet.
+        """What a teacher says of every view, recorded now where it is not yet.
 
         Args:
             source: An encoding; after a colon its dial: `compact:2.5e-3` a divergence, `topk:3`
-                classes kept.
+                classes kept. Or whose recording of the given views, see `given_views`.
         """
         path = self._path(source)
+        if source in GIVEN:
+            return self._given(source, path)
         encoding, _, dial = source.partition(":")
         request = RecordRequest(
             out=path,
@@ -107,6 +114,20 @@ class Clouds:
             threads=1,
         )
         record(request, self.teacher(), self.train, _Silent())
+        return open_recording(path)
+
+    def _given(self, source: str, path: Path) -> Recording:
+        if not path.exists():
+            with np.load(self.file) as found:
+                rows_S = np.flatnonzero(found["split"] == 0)
+            write_given(
+                path,
+                self.data / "logits" / "densepoint_views.npz",
+                samples=self.train,
+                rows_S=rows_S,
+                class_map=self.class_map,
+                teacher=self.teacher() if source == "pointnet" else None,
+            )
         return open_recording(path)
 
     def _path(self, source: str) -> Path:
@@ -129,14 +150,14 @@ class _Silent:
 
 
 class FewerViews:
-    """A recording of which only the first views are kept.
+    """What was recorded, of which only the first views are kept.
 
     Args:
         views: All of them.
         count: Kept.
     """
 
-    def __init__(self, views: RecordedViews, count: int) -> None:
+    def __init__(self, views: BatchSource, count: int) -> None:
         self._views = views
         self.num_views = count
         self._epoch = 0

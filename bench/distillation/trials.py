@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from bench.distillation.clouds import Clouds, FewerViews, LiveTeacher, one_thread
+from kdrec.client import Recording
 from kdrec.student import (
     BatchSource,
-    RecordedViews,
     TrainSettings,
     evaluate,
+    join_teachers,
     load_student,
     train,
 )
@@ -27,7 +28,7 @@ class Arm:
 
     Attributes:
         name: Of the row.
-        source: `live`, or the encoding of the recording, see `Clouds.recording`.
+        source: `live`, or what to train from, see `Clouds.recordings`.
         views: Kept of it; 0 for all.
         settings: That differ from the defaults of the bench.
     """
@@ -53,7 +54,7 @@ class Laboratory:
         self.seeds = seeds
         self._file = clouds.work / "trials.jsonl"
         self._known = self._read()
-        self._recordings: dict[str, RecordedViews] = {}
+        self._recordings: dict[str, list[Recording]] = {}
 
     def accuracies(self, arm: Arm) -> list[float]:
         """Test accuracy at the end, in percent, one student a seed."""
@@ -73,7 +74,8 @@ class Laboratory:
             what["per_class"] = self.clouds.per_class
         key = json.dumps(what, sort_keys=True)
         if key not in self._known:
-            self._known[key] = self._train(self._source(arm.source, views, seed), settings)
+            source = self._source(arm.source, views, settings)
+            self._known[key] = self._train(source, settings)
             with self._file.open("a") as file:
                 file.write(json.dumps({**what, "accuracy": self._known[key]}) + "\n")
             accuracy = f"{100 * self._known[key]:.1f} %"
@@ -91,13 +93,13 @@ class Laboratory:
             student = load_student(Path(folder))
             return evaluate(student.model, self.clouds.test, normalize=True).accuracy
 
-    def _source(self, source: str, views: int, seed: int) -> BatchSource:
+    def _source(self, source: str, views: int, settings: TrainSettings) -> BatchSource:
         if source == "live":
-            return LiveTeacher(self.clouds, seed=seed)
+            return LiveTeacher(self.clouds, seed=settings.seed)
         if source not in self._recordings:
             with one_thread():
-                self._recordings[source] = RecordedViews(self.clouds.recording(source))
-        return FewerViews(self._recordings[source], views)
+                self._recordings[source] = self.clouds.recordings(source)
+        return FewerViews(join_teachers(self._recordings[source], None, settings), views)
 
     def _read(self) -> dict[str, float]:
         self.clouds.work.mkdir(parents=True, exist_ok=True)

@@ -25,7 +25,7 @@ def canonical(value: Any) -> bytes:
         value: Of maps, lists, text, whole numbers, true, false and null.
 
     Raises:
-        TypeError: There is a fraction in it, which has several forms.
+        ValueError: There is a fraction in it, which has several forms.
     """
     # json.dumps is ten times slower once it indents; a seal may list very many files.
     return to_json(_sorted(value), indent=1) + b"\n"
@@ -37,7 +37,7 @@ def _sorted(value: Any) -> Any:
     if isinstance(value, list):
         return [_sorted(item) for item in value]
     if isinstance(value, float):
-        raise TypeError(f"a document holds whole numbers, got {value}")
+        raise ValueError(f"a document holds whole numbers, got {value}")
     return value
 
 

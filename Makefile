@@ -29,8 +29,10 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# One worker more than cores: many tests wait for a program, a lease or a connection that hangs.
 unit: setup
-	$(BIN)/pytest --numprocesses auto --dist loadfile
+	$(BIN)/pytest --numprocesses $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )) \
+		--dist loadfile --no-loadscope-reorder
 
 bench: setup
 	$(BIN)/python -m bench.recording

@@ -16,6 +16,15 @@ settings.register_profile("kdrec", deadline=None)
 settings.load_profile("kdrec")
 
 
+_LONG = frozenset({"promises", "docker", "docs", "cli", "tests"})  # folders with whole programs
+
+
+@pytest.hookimpl(trylast=True)  # after they were shuffled
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long begins first, so that no worker is left alone with it at the end."""
+    items.sort(key=lambda item: item.path.parent.name not in _LONG)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real clouds, teachers and logits; the test is skipped where it is absent."""

@@ -62,7 +62,7 @@ def write_given(
         samples,
         views=len(given_VSP),
         group=1,
-        block_samples=len(samples),
+        block_samples=_BATCH * -(-len(samples) // _BATCH),
         augment=_AUGMENTATION,
         class_map=class_map,
     )

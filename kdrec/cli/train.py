@@ -96,7 +96,7 @@ def train(
             cache_limit=parse_size(cache_limit),
             token=token,
             wait=wait,
-            on_wait=say,
+            on_wait=say if os.environ.get("RANK", "0") == "0" else None,
         )
         for name in [recording, *(also or [])]
     ]
@@ -132,9 +132,11 @@ def _load(
 
 def _update(bar: Bar, report: "EpochReport", epochs: int) -> None:
     parts = {"labels": report.label_loss, "teacher": report.teacher_loss,
-             "reverse": report.reverse_loss, "self": report.self_loss}  # fmt: skip
+             "reverse": report.reverse_loss, "self": report.self_loss,
+             "head": report.head_loss}  # fmt: skip
     shown = [f"{name} {value:.3g}" for name, value in parts.items() if value is not None]
-    accuracy = "" if report.test_accuracy is None else f", test {100 * report.test_accuracy:.1f} %"
+    scores = {"train": report.train_accuracy, "test": report.test_accuracy}
+    accuracy = "".join(f", {name} {100 * s:.1f} %" for name, s in scores.items() if s is not None)
     waited = 100 * report.wait_seconds / report.seconds
     bar.update(
         report.epoch + 1,

@@ -2,7 +2,7 @@
 
 from kdrec.client.files import FilesTransport, HttpFiles
 from kdrec.client.remote import RecordingSummary, fetch_summary
-from kdrec.client.transport import HttpTransport, Transport
+from kdrec.client.transport import HttpTransport, Transport, is_away
 from kdrec.errors import InvalidInputError, KdrecError, NotFoundError, ServiceError
 from kdrec.store import OBJECT_SCHEMES, ObjectStorage, is_object_address
 
@@ -43,6 +43,8 @@ def reach(uri: str, *, token: str | None) -> tuple[Transport, RecordingSummary]:
     try:
         return service, fetch_summary(service)
     except (NotFoundError, ServiceError) as error:
+        if is_away(error):
+            raise
         return _reach_static(service, uri, otherwise=error)
 
 

@@ -2,18 +2,18 @@
 
 import os
 import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock
 
 from kdrec.client.scratch import Claim, claimed_bytes
-from kdrec.errors import InvalidInputError
-from kdrec.store import Block, LocalStorage
+from kdrec.errors import InvalidInputError, StorageError
+from kdrec.store import BLOCK_ARRAYS, Block, LocalStorage
 
-_SHARD_FOLDERS = ("logits/c/", "params/c/")
+_SHARD_FOLDERS = tuple(f"{name}/c/" for name in BLOCK_ARRAYS)
 _LOCKS = 64
 
 
@@ -54,16 +54,25 @@ class ShardCache:
         self._folder = folder
         self._rules = rules
 
+    def remove_unfinished(self) -> None:
+        """Remove what killed processes left half written.
+
+        Nothing is written to the folder but under `contents_stay`: what is half written while that
+        is held is nobody's.
+        """
+        with self.contents_stay():
+            self._folder.remove_unfinished()
+
     def one_fetch(self, key: str) -> AbstractContextManager[object]:
         """Hold this while a file is fetched: another process or thread waits, and finds it then."""
         return self._lock(f"fetch-{zlib.crc32(key.encode()) % _LOCKS:02d}")
 
     def contents_stay(self) -> AbstractContextManager[object]:
-        """Hold this while nothing may be dropped."""
+        """Hold this while nothing may be dropped, and to write."""
         return self._lock("evict")
 
     def write(self, key: str, data: bytes) -> None:
-        """Keep a file that was fetched."""
+        """Keep a file that was fetched; hold `contents_stay`."""
         durable = self._rules.durable or not key.startswith(_SHARD_FOLDERS)
         self._folder.write(key, data, durable=durable)
 
@@ -78,8 +87,8 @@ class ShardCache:
 
         Args:
             key: Of the file that is to come; its block stays.
-            num_bytes: Its size.
-            together: Sizes of all files of its block, or of all that is of no block.
+            num_bytes: Its size, with what is written right after it.
+            together: Sizes of its block with the ledger entry, or of all that is of no block.
 
         Raises:
             InvalidInputError: It does not fit though nothing else is left to drop.
@@ -153,14 +162,17 @@ class ShardCache:
                 )
         return found, total
 
-    @contextmanager
-    def _lock(self, name: str) -> Iterator[None]:
+    def _lock(self, name: str) -> AbstractContextManager[object]:
         if self._rules.locks is None:
-            yield
-            return
-        self._rules.locks.mkdir(parents=True, exist_ok=True)
-        with FileLock(self._rules.locks / f"{name}.lock"):
-            yield
+            return nullcontext()
+        path = self._rules.locks / f"{name}.lock"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return FileLock(path).acquire()
+        except OSError as error:
+            raise StorageError(
+                f"{path} cannot be locked ({error}); make room there, or give another cache"
+            ) from error
 
 
 def _entry_of(shard_key: str) -> str:

@@ -24,11 +24,12 @@ class FilesTransport:
 
     def __init__(self, storage: ReadableStorage, *, where: str) -> None:
         self._storage = storage
+        self._where = where
         self._reader = RecordingReader(storage, where=where)
 
     def get(self, path: str) -> bytes:
         if path == "":
-            self._reader.refresh()
+            self._reader = RecordingReader(self._storage, where=self._where)  # as it is now
             summary = {"identity": self._reader.identity, "header": self._reader.header.digest}
             return json.dumps(summary).encode()
         if path == "ledger":

@@ -1,10 +1,13 @@
-"""Following a recording that grows: when it is worth to look again."""
+"""Following a recording that grows: when it is worth to look again, and until a view is there."""
 
+import math
 import time
 from collections.abc import Callable
 from typing import Protocol
 
-from kdrec.client.transport import HttpTransport, TaggedBytes, Transport
+from kdrec.client.transport import HttpTransport, TaggedBytes, Transport, is_away
+from kdrec.errors import KdrecError
+from kdrec.store import Block, RecordingReader
 
 # Below the time after which a client gives up on a silent server.
 _WAIT_SECONDS = 20
@@ -15,8 +18,8 @@ _PAUSE_SECONDS = 1.0
 class GrowthWatch(Protocol):
     """Waits until a recording has grown."""
 
-    def wait(self) -> None:
-        """Return when it has grown since the call before, or after some seconds."""
+    def wait(self, most: float = math.inf) -> None:
+        """Return when it has grown since the call before, or after some seconds, `most` at most."""
 
 
 class ChangeSource(Protocol):
@@ -41,12 +44,13 @@ class LedgerWatch:
         self._sleep = sleep
         self._tag = ""
 
-    def wait(self) -> None:
-        newer = self._source.get_unless(f"ledger?wait={_WAIT_SECONDS}", tag=self._tag)
+    def wait(self, most: float = math.inf) -> None:
+        seconds = math.ceil(min(_WAIT_SECONDS, most))
+        newer = self._source.get_unless(f"ledger?wait={seconds}", tag=self._tag)
         if newer is not None and newer.tag != self._tag:
             self._tag = newer.tag
         else:
-            self._sleep(_PAUSE_SECONDS)
+            self._sleep(min(_PAUSE_SECONDS, most))
 
 
 class SteadyWatch:
@@ -59,8 +63,8 @@ class SteadyWatch:
     def __init__(self, *, sleep: Callable[[float], None] = time.sleep) -> None:
         self._sleep = sleep
 
-    def wait(self) -> None:
-        self._sleep(_PAUSE_SECONDS)
+    def wait(self, most: float = math.inf) -> None:
+        self._sleep(min(_PAUSE_SECONDS, most))
 
 
 def watch_of(transport: Transport) -> GrowthWatch:
@@ -68,3 +72,71 @@ def watch_of(transport: Transport) -> GrowthWatch:
     if isinstance(transport, HttpTransport):
         return LedgerWatch(transport)
     return SteadyWatch()
+
+
+class ViewFollower:
+    """Waits until views of a running recording are complete.
+
+    Args:
+        reader: Of the recording.
+        watch: Tells when it has grown.
+        on_wait: Told once, before it waits, for what.
+    """
+
+    def __init__(
+        self,
+        reader: RecordingReader,
+        *,
+        watch: GrowthWatch,
+        on_wait: Callable[[str], None] | None,
+    ) -> None:
+        self._reader = reader
+        self._watch = watch
+        self._on_wait = on_wait
+        self._told = ""
+
+    def wait_for(self, view: int, *, timeout: float) -> None:
+        """See `Recording.wait_for`."""
+        self._told = ""
+        deadline = time.monotonic() + timeout
+        while not self._is_complete(view, deadline):
+            pass
+
+    def _is_complete(self, view: int, deadline: float) -> bool:
+        """Whether a view is; if not, after the recording has had some time to grow."""
+        left = deadline - time.monotonic()
+        try:
+            missing = self._missing(view)
+            if not missing:
+                return True
+            if self._reader.identity is not None or left <= 0:
+                self._reader.entry(missing[0])  # raises, unless it has just come
+            self._tell("view", f"waiting for view {view} of {self._reader.where}: {self._progress}"
+                       f"; {_patience(left)}")  # fmt: skip
+            self._watch.wait(left)
+            self._reader.refresh()
+        except KdrecError as error:
+            if left <= 0 or not is_away(error):
+                raise
+            self._tell("away", f"{error}; trying again {_patience(left)}")
+            SteadyWatch().wait(left)
+        return False
+
+    def _missing(self, view: int) -> list[Block]:
+        grid, committed = self._reader.grid, set(self._reader.committed())
+        wanted = (grid.block(view // grid.group, part) for part in range(grid.num_parts))
+        return [block for block in wanted if block not in committed]
+
+    @property
+    def _progress(self) -> str:
+        here, total = len(self._reader.committed()), len(self._reader.grid)
+        return f"{here} of {total} blocks are recorded"
+
+    def _tell(self, subject: str, message: str) -> None:
+        if self._on_wait is not None and self._told != subject:
+            self._on_wait(message)
+        self._told = subject
+
+
+def _patience(seconds: float) -> str:
+    return "until it comes" if math.isinf(seconds) else f"for {math.ceil(seconds)} seconds at most"

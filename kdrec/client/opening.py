@@ -2,18 +2,20 @@
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
 
 from kdrec.client.addresses import is_address, reach
-from kdrec.client.cache import CacheRules
+from kdrec.client.cache import CacheRules, ShardCache
 from kdrec.client.following import GrowthWatch, watch_of
 from kdrec.client.offline import OfflineTransport, RememberedAddress
 from kdrec.client.recording import Recording
 from kdrec.client.remote import RecordingSummary, RemoteStorage
-from kdrec.errors import AlreadyExistsError, InvalidInputError, StorageError
+from kdrec.client.transport import Transport, is_away
+from kdrec.errors import AlreadyExistsError, InvalidInputError, ServiceError, StorageError
 from kdrec.store import (
     DEFAULT_MEMORY,
     OWN_NAMES,
@@ -68,16 +70,13 @@ def open_recording(
     remembered = RememberedAddress(root, text)
     try:
         transport, summary = reach(text, token=token)
-    except StorageError as error:
-        known = remembered.summary()
+    except (StorageError, ServiceError) as error:
+        known = remembered.summary() if is_away(error) else None
         if known is None:
             raise
         folder, summary = LocalStorage(root / _cache_key(known)), known
         transport = OfflineTransport(remembered, folder, str(error))
-    name = _cache_key(summary)
-    rules = CacheRules(limit=cache_limit, locks=root / ".locks" / name, durable=False)
-    folder = LocalStorage(root / name)
-    storage = RemoteStorage(transport, folder, header=summary.header, rules=rules)
+    storage = _open_cache(root, transport, summary, limit=cache_limit)
     recording = Recording(
         storage,
         where=text,
@@ -100,7 +99,45 @@ def _cache_folder(cache: str | Path | None) -> Path:
 
 def _cache_key(summary: RecordingSummary) -> str:
     """One folder an identity; while there is none yet, one a header."""
-    return summary.identity or f"running-{summary.header}"
+    return summary.identity or _running_key(summary)
+
+
+def _open_cache(
+    root: Path, transport: Transport, summary: RecordingSummary, *, limit: int | None
+) -> RemoteStorage:
+    name = _cache_key(summary)
+    _adopt(root, summary)
+    storage = RemoteStorage(
+        transport,
+        LocalStorage(root / name),
+        header=summary.header,
+        rules=_rules(root, name, limit),
+    )
+    with suppress(StorageError):  # a cache that can only be read is a cache all the same
+        storage.remove_unfinished()
+    return storage
+
+
+def _running_key(summary: RecordingSummary) -> str:
+    return f"running-{summary.header}"
+
+
+def _adopt(root: Path, summary: RecordingSummary) -> None:
+    """Go on with what was fetched of a recording that was not finished then.
+
+    A process that still reads from there fetches again what it needs. What is not of the finished
+    recording is not believed: its entries must be those that the seal lists.
+    """
+    running, target = root / _running_key(summary), root / _cache_key(summary)
+    if summary.identity is None or target.exists() or not running.is_dir():
+        return
+    held = ShardCache(LocalStorage(running), _rules(root, running.name))
+    with suppress(StorageError, OSError), held.contents_stay():  # another process was first
+        running.rename(target)
+
+
+def _rules(root: Path, name: str, limit: int | None = None) -> CacheRules:
+    return CacheRules(limit=limit, locks=root / ".locks" / name, durable=False)
 
 
 @dataclass(frozen=True, slots=True)

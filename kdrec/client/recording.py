@@ -4,7 +4,6 @@ Shape letters: B batch, N points, D channels, C teacher classes.
 """
 
 import math
-import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,12 +13,11 @@ import numpy.typing as npt
 
 from kdrec.augment import Array, ViewParameters, fingerprint, fingerprint_tolerance
 from kdrec.client.ahead import FetchAhead
-from kdrec.client.following import GrowthWatch, SteadyWatch
+from kdrec.client.following import GrowthWatch, SteadyWatch, ViewFollower
 from kdrec.errors import ConflictError, ErrorKind, IncompleteError, InvalidInputError, NotFoundError
 from kdrec.samples import SampleIdentity, SampleSet, align
 from kdrec.store import (
     DEFAULT_MEMORY,
-    Block,
     Correct,
     Fidelity,
     Manifest,
@@ -77,9 +75,8 @@ class Recording:
         scratch: Scratch | None = None,
     ) -> None:
         self._wait = wait
-        self._on_wait = on_wait
-        self._watch = watch or SteadyWatch()
         self._reader = RecordingReader(storage, where=where, memory=memory, scratch=scratch)
+        self._follower = ViewFollower(self._reader, watch=watch or SteadyWatch(), on_wait=on_wait)
         self._ahead = FetchAhead(storage, self._reader) if remote else None
         self._augmentation = self.manifest.plan.augmentation
 
@@ -145,6 +142,8 @@ class Recording:
     def wait_for(self, view: int, *, timeout: float = math.inf) -> None:
         """Wait until a view of a running recording is complete.
 
+        A server that cannot be reached meanwhile is waited for as well.
+
         Args:
             view: Its number.
             timeout: Seconds after which to give up; a recorder may have died.
@@ -156,29 +155,7 @@ class Recording:
         """
         if not 0 <= view < self.num_views:
             raise InvalidInputError(f"view must be from 0 to {self.num_views - 1}, got {view}")
-        deadline = time.monotonic() + timeout
-        if timeout > 0 and self.identity is None and self._missing(view):
-            self._tell(view, timeout)
-        while missing := self._missing(view):
-            if self.identity is not None or time.monotonic() >= deadline:
-                self._reader.entry(missing[0])  # raises, unless it has just come
-            self._watch.wait()
-            self._reader.refresh()
-
-    def _tell(self, view: int, timeout: float) -> None:
-        if self._on_wait is None:
-            return
-        here, total = len(self._reader.committed()), len(self._reader.grid)
-        patience = "until it comes" if math.isinf(timeout) else f"for {timeout:g} seconds at most"
-        self._on_wait(
-            f"waiting for view {view} of {self.where}: {here} of {total} blocks are recorded; "
-            f"{patience}"
-        )
-
-    def _missing(self, view: int) -> list[Block]:
-        committed = set(self._reader.committed())
-        wanted = (block for block in self._reader.grid if view in block.views)
-        return [block for block in wanted if block not in committed]
+        self._follower.wait_for(view, timeout=timeout)
 
     def correct(self) -> Correct:
         """The teacher's score over the blocks that are here.
@@ -202,9 +179,21 @@ class Recording:
         except IncompleteError:
             if self._wait <= 0 or self.identity is not None:
                 raise
-        for number in np.unique(view):
-            self.wait_for(int(number), timeout=self._wait)
+        self.await_views(np.unique(view).tolist())
         return self._reader.read(view, indices)
+
+    def await_views(self, views: Iterable[int]) -> None:
+        """Wait for views of a running recording, as long as `wait` allows; not at all by default.
+
+        Args:
+            views: Their numbers.
+
+        Raises:
+            IncompleteError: One was not complete in time.
+        """
+        if self._wait > 0 and self.identity is None:
+            for view in views:
+                self.wait_for(view, timeout=self._wait)
 
     def fetch_ahead(self, views: Iterable[int], indices: npt.ArrayLike | None = None) -> None:
         """Begin to fetch these views in the background, the first first; returns at once.

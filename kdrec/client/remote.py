@@ -5,18 +5,33 @@ it, with or without the server. A file enters it only after its digest was check
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kdrec.client.cache import CacheRules, ShardCache
-from kdrec.client.process_lock import ProcessLock
 from kdrec.client.scratch import CacheScratch
 from kdrec.client.transport import Transport
-from kdrec.errors import ConflictError, IntegrityError, NotFoundError, ServiceError
-from kdrec.store import HEADER_KEY, ROOT_KEY, SEAL_KEY, FileDigest, LedgerEntry, LocalStorage, Seal
+from kdrec.errors import (
+    ConflictError,
+    IntegrityError,
+    KdrecError,
+    NotFoundError,
+    ServiceError,
+)
+from kdrec.store import (
+    HEADER_KEY,
+    ROOT_KEY,
+    SEAL_KEY,
+    FileDigest,
+    LedgerEntry,
+    LocalStorage,
+    ProcessLock,
+    Seal,
+)
 
 _REMEDY = "the server's copy is damaged or was replaced: run `kdrec verify --bytes` there"
+_REPLACED = "it was replaced under its name while it was read; open it again"
 _FETCH_TRIES = 3
 _DIGEST = r"^[0-9a-f]{64}$"  # it becomes the name of a folder
 
@@ -79,12 +94,17 @@ class RemoteStorage:
         self._cache = ShardCache(folder, self._rules)
         self._books = ProcessLock()
         self._header = header
+        self._seal: Seal | None = None
         self._documents: dict[str, bytes] = {}
         self._digests: dict[str, FileDigest] = {}
         self._lists: dict[str, str] = {}
         self._listed: dict[str, dict[str, int]] = {}
         self._awaited: dict[str, set[str]] = {}
         self._check_folder()
+
+    def remove_unfinished(self) -> None:
+        """Remove what killed processes left half written; see `ShardCache.remove_unfinished`."""
+        self._cache.remove_unfinished()
 
     def scratch(self) -> CacheScratch | None:
         """Room on the cache's disk under its limit; None where there is no limit."""
@@ -124,12 +144,23 @@ class RemoteStorage:
                 return kept
             data = self._fetch_listed(key, digest)
             if key != ROOT_KEY or self._folder.has(ROOT_KEY):
-                together = self._listed[self._lists[key]]
+                document = self._lists[key]
+                together = self._listed[document] | {document: len(self._documents[document])}
                 with self._books, self._cache.contents_stay():
-                    self._cache.make_room(key, len(data), together=together)
+                    needed = len(data) + self._to_settle(key)
+                    self._cache.make_room(key, needed, together=together)
                     self._cache.write(key, data)
                     self._note_here(key)
             return data
+
+    def _to_settle(self, key: str) -> int:
+        """Bytes that follow the last file of a list: its document, and the header's metadata."""
+        document = self._lists[key]
+        if self._folder.has(document):
+            return 0
+        metadata = {n: size for n, size in self._listed[document].items() if n.endswith(ROOT_KEY)}
+        missing = (size for n, size in metadata.items() if n != key and not self._folder.has(n))
+        return len(self._documents[document]) + sum(missing)
 
     def _kept_listed(self, key: str, digest: FileDigest) -> bytes | None:
         kept = self._kept(key)
@@ -146,33 +177,52 @@ class RemoteStorage:
         self._settle(self._lists[key])
 
     def _fetch_listed(self, key: str, digest: FileDigest) -> bytes:
+        try:
+            return self._fetch(key, lambda data: digest.check(data, where=key, remedy=_REMEDY))
+        except (IntegrityError, NotFoundError):
+            self._check_not_replaced()
+            raise
+
+    def _fetch(self, key: str, check: Callable[[bytes], object]) -> bytes:
+        """A file of the server that passes a check, after several tries if need be."""
         for attempt in range(_FETCH_TRIES):
             data = self._transport.get(f"zarr/{key}")
             try:
-                digest.check(data, where=key, remedy=_REMEDY)
+                check(data)
                 break
             except IntegrityError:
                 if attempt == _FETCH_TRIES - 1:
                     raise
         return data
+
+    def _check_not_replaced(self) -> None:
+        """Whether the server still has this recording.
+
+        Raises:
+            ConflictError: It has another one.
+        """
+        try:
+            now = fetch_summary(self._transport)
+        except KdrecError:
+            return  # the error at hand says more
+        sealed = self._seal is not None and now.identity not in (None, self._seal.digest)
+        if sealed or now.header != self._header:
+            raise ConflictError(f"{self._folder.root.name}: {_REPLACED}")
 
     def _read_document(self, key: str) -> bytes:
         if key not in self._documents:
-            data = self._kept_document(key) or self._fetch_document(key)
+            kept = self._kept_document(key)
+            data = kept or self._fetch_document(key)
             with self._books:
-                self._register(key, data)
+                self._register(key, data, is_here=kept is not None)
         return self._documents[key]
 
     def _fetch_document(self, key: str) -> bytes:
-        for attempt in range(_FETCH_TRIES):
-            data = self._transport.get(f"zarr/{key}")
-            try:
-                self._parse(key, data)
-                break
-            except IntegrityError:
-                if attempt == _FETCH_TRIES - 1:
-                    raise
-        return data
+        try:
+            return self._fetch(key, lambda data: self._parse(key, data))
+        except IntegrityError:
+            self._check_not_replaced()
+            raise
 
     def _kept_document(self, key: str) -> bytes | None:
         """The folder's, unless it is damaged: then the server's takes its place."""
@@ -184,13 +234,22 @@ class RemoteStorage:
             return None
         return kept
 
-    def _register(self, key: str, data: bytes) -> None:
+    def _register(self, key: str, data: bytes, *, is_here: bool) -> None:
         """Note what a document lists; write it once all of that is here."""
         document = self._parse(key, data)
         self._documents[key] = data
         if isinstance(document, Seal):
-            self._folder.write(key, data)
+            self._seal = document
+        else:
+            self._note_listed(key, document)
+        if is_here and (key != HEADER_KEY or self._folder.has(ROOT_KEY)):
             return
+        with self._cache.contents_stay():
+            if not is_here:
+                self._folder.delete(key)  # a damaged one, or another's
+            self._settle(key)
+
+    def _note_listed(self, key: str, document: LedgerEntry) -> None:
         self._digests |= document.files
         self._lists |= dict.fromkeys(document.files, key)
         self._listed[key] = {name: file.size for name, file in document.files.items()}
@@ -199,32 +258,32 @@ class RemoteStorage:
             for file in document.files
             if not file.endswith(ROOT_KEY) and not self._folder.has(file)
         }
-        closing = {key, ROOT_KEY} if key == HEADER_KEY else {key}
-        if not all(map(self._folder.has, closing)):
-            self._settle(key)
 
     def _parse(self, key: str, data: bytes) -> LedgerEntry | Seal:
-        document: LedgerEntry | Seal
         if key == SEAL_KEY:
-            document = Seal.from_bytes(data, where=key, remedy=_REMEDY)
+            seal = Seal.from_bytes(data, where=key, remedy=_REMEDY)
             header = FileDigest.of(self._read_document(HEADER_KEY))
-            belongs = document.files.get(HEADER_KEY) == header
-        else:
-            document = LedgerEntry.from_bytes(data, where=key, remedy=_REMEDY)
-            found = document.digest if key == HEADER_KEY else document.recording
-            belongs = found == self._header
+            self._check_belongs(key, seal.files.get(HEADER_KEY) == header)
+            return seal
+        entry = LedgerEntry.from_bytes(data, where=key, remedy=_REMEDY)
+        found = entry.digest if key == HEADER_KEY else entry.recording
+        self._check_belongs(key, found == self._header)
+        if self._seal is not None and key in self._seal.files:
+            self._seal.files[key].check(data, where=key, remedy=_REMEDY)
+        return entry
+
+    def _check_belongs(self, key: str, belongs: bool) -> None:
         if not belongs:
-            raise ConflictError(
-                f"{key} belongs to another recording: it was replaced under its name while it was "
-                "read; open it again"
-            )
-        return document
+            raise ConflictError(f"{key} belongs to another recording: {_REPLACED}")
 
     def _settle(self, document: str) -> None:
         """Write a document if all that it lists is here.
 
         The header's metadata are not waited for, but fetched then: no reader asks for all of them.
         """
+        if document == SEAL_KEY:
+            self._folder.write(document, self._documents[document])
+            return
         if self._awaited[document]:
             return
         listed = LedgerEntry.from_bytes(

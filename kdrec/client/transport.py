@@ -27,7 +27,7 @@ from kdrec.errors import (
 )
 from kdrec.version import __version__
 
-_TRANSIENT = frozenset({429, 502, 503, 504})
+_AWAY = frozenset({408, 429, 502, 503, 504})
 _ATTEMPTS = 5
 # Tries are counted anew after so many bytes more: over a bad line, no large file comes in five.
 _PROGRESS_BYTES = 2**20
@@ -141,7 +141,7 @@ class HttpTransport:
                     ) from error
             else:
                 failures += 1
-                if response.status_code not in _TRANSIENT or failures == _ATTEMPTS:
+                if not _is_transient(response) or failures == _ATTEMPTS:
                     return response
                 asked_pause = _asked_pause(response)
             own_pause = _FIRST_PAUSE_SECONDS * 2 ** (failures - 1)
@@ -185,6 +185,19 @@ class HttpTransport:
             weakref.finalize(self, self._client.close)
             self._process = os.getpid()
         return self._client
+
+
+def is_away(error: KdrecError) -> bool:
+    """Whether an error says of a server that it cannot be reached now, itself or behind a proxy."""
+    return isinstance(error, StorageError) or (
+        isinstance(error, ServiceError) and error.status in _AWAY
+    )
+
+
+def _is_transient(response: httpx.Response) -> bool:
+    """Whether to ask again; what kdrec says of a recording, it will say again."""
+    unexplained = response.status_code == httpx.codes.INTERNAL_SERVER_ERROR
+    return response.status_code in _AWAY or (unexplained and not _problem(response))
 
 
 def _body(response: httpx.Response, url: str) -> bytes:

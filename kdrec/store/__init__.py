@@ -53,6 +53,7 @@ from kdrec.store.plan import (
     TeacherPlan,
     default_block_samples,
 )
+from kdrec.store.process_lock import ProcessLock
 from kdrec.store.proof_choice import choose_proof
 from kdrec.store.reader import DEFAULT_MEMORY, RecordingReader
 from kdrec.store.score import CorrectCounts, accuracy, count_correct
@@ -123,6 +124,7 @@ __all__ = [
     "Origin",
     "ParameterColumn",
     "Plan",
+    "ProcessLock",
     "ProofRecords",
     "ReadableStorage",
     "RecordingPlace",

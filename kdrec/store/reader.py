@@ -7,7 +7,6 @@ damaged raises: no path returns a fill value.
 Shape letters: B batch, G views of a group, S samples, P parameters, C classes.
 """
 
-import threading
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -26,6 +25,7 @@ from kdrec.store.ledger import Correct, LedgerEntry, Seal
 from kdrec.store.ledger_reader import LedgerReader
 from kdrec.store.manifest import Bound, Manifest
 from kdrec.store.plan import Block, BlockGrid
+from kdrec.store.process_lock import ProcessLock
 from kdrec.store.sparse import SparseLogits
 from kdrec.store.storage import ReadableStorage
 
@@ -71,7 +71,7 @@ class RecordingReader:
 
     def _reset(self) -> None:
         self._groups = DecodedGroups(self._memory, self._scratch)
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
 
     def __getstate__(self) -> dict[str, Any]:
         return {k: v for k, v in self.__dict__.items() if k not in ("_groups", "_lock")}

@@ -58,6 +58,8 @@ class SourceDescription(BaseModel):
         channels: Columns of a point.
         labelled: Whether the samples have labels.
         normalized: Whether the views are centred and scaled, so that test data must be too.
+        all_logits: Whether the logits of all classes were recorded; of a recording of the largest
+            alone, the others are made up by a rule.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -75,6 +77,7 @@ class SourceDescription(BaseModel):
     channels: tuple[str, ...]
     labelled: bool = True
     normalized: bool = False
+    all_logits: bool = True
 
 
 class BatchSource(Protocol):
@@ -119,6 +122,9 @@ class ShuffledBatches(Sampler[Indices]):
         seed: From 0 to 2^64 - 1.
         rank: Of several processes that share each batch, this one.
         num_processes: How many they are.
+
+    Raises:
+        InvalidInputError: The numbers do not go together.
     """
 
     def __init__(
@@ -130,6 +136,7 @@ class ShuffledBatches(Sampler[Indices]):
         rank: int = 0,
         num_processes: int = 1,
     ) -> None:
+        _check_shares(batch_size, rank=rank, num_processes=num_processes)
         self._num_samples = num_samples
         self._batch_size = batch_size
         self._seed = seed
@@ -174,6 +181,16 @@ class ShuffledBatches(Sampler[Indices]):
         if len(starts) > 1 and self._num_samples - starts[-1] < fewest:
             del starts[-1]
         return [*starts, self._num_samples]
+
+
+def _check_shares(batch_size: int, *, rank: int, num_processes: int) -> None:
+    if not 0 <= rank < num_processes:
+        raise InvalidInputError(f"rank must be from 0 to {num_processes - 1}, got {rank}")
+    if batch_size < num_processes:
+        raise InvalidInputError(
+            f"batch_size is of all processes together and must be at least {num_processes}, so "
+            f"that each has a sample of a batch, got {batch_size}"
+        )
 
 
 class _WholeBatches(Dataset[Views]):

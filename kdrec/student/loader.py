@@ -70,7 +70,6 @@ class RecordedLoader:
         num_workers: int = 0,
         pin_memory: bool = False,
     ) -> None:
-        _check_shares(batch_size, rank=rank, num_processes=num_processes)
         self._source = source
         self._seed = seed
         self._order = ShuffledBatches(
@@ -151,13 +150,3 @@ class RecordedLoader:
             )
         self._epoch = found.epoch
         self._position = self._begin = found.position
-
-
-def _check_shares(batch_size: int, *, rank: int, num_processes: int) -> None:
-    if not 0 <= rank < num_processes:
-        raise InvalidInputError(f"rank must be from 0 to {num_processes - 1}, got {rank}")
-    if batch_size < num_processes:
-        raise InvalidInputError(
-            f"batch_size is of all processes together and must be at least {num_processes}, so "
-            f"that each has a sample of a batch, got {batch_size}"
-        )

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from kdrec.errors import InvalidInputError
 from kdrec.student.settings import OptimizationSettings
 from kdrec.student.step import TrainingStep
 
@@ -80,6 +81,20 @@ class Optimization:
         self._scaler.update()
         if self._average is not None:
             self._average.update_parameters(self._model)
+
+    def check_weights(self) -> None:
+        """Whether the weights are numbers: a finite loss may have a gradient that is none.
+
+        Raises:
+            InvalidInputError: They are not.
+        """
+        for name, tensor in self._model.state_dict().items():
+            if not tensor.isfinite().all():
+                raise InvalidInputError(
+                    f"{name} of the student is not finite any more; the weights of the last "
+                    "complete epoch are kept. Train anew with a smaller learning_rate, or look for "
+                    "a gradient without a limit in the student"
+                )
 
     def tensors(self) -> Tensors:
         """The state, by name."""

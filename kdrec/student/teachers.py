@@ -3,6 +3,7 @@
 Shape letters: K teachers, B batch, C classes.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Self
@@ -48,11 +49,9 @@ def join_teachers(
     if len(recordings) == 1:
         return first
     kept = recordings[0].samples() if samples is None else samples
-    others = [
-        # Compared by digest with the first one, whose samples were checked.
-        choice.views(_aligned(recordings[0], other), kept, check=False)
-        for other in recordings[1:]
-    ]
+    for other in recordings[1:]:
+        _check_aligned(recordings[0], other)  # by digest, with the one whose samples are checked
+    others = [choice.views(other, kept, check=False) for other in recordings[1:]]
     draw_seed = settings.seed if settings.mix == "draw" else None
     return MixedTeachers([first, *others], shares=shares, draw_seed=draw_seed)
 
@@ -98,6 +97,7 @@ class MixedTeachers:
         draw_seed: To draw one teacher for each sample and epoch; None for the mean.
 
     Raises:
+        ConflictError: They are not of the same views of the same data.
         InvalidInputError: They are not of the same classes, or give several views a step.
     """
 
@@ -106,6 +106,8 @@ class MixedTeachers:
     ) -> None:
         for teacher in teachers:
             check_one_view_a_step(teacher)
+        for other in teachers[1:]:
+            _check_same_samples(teachers[0], other)
         self._teachers = list(teachers)
         self._shares_K = np.asarray(shares, dtype=np.float64) / sum(shares)
         self._draw_seed = draw_seed
@@ -137,12 +139,12 @@ class MixedTeachers:
         return first._replace(teacher_logits=self._mixed(first, view))
 
     def _mixed(self, first: RecordedBatch, view: int) -> Tensor:
-        index_B = first.index.numpy()
+        index_B = first.index.cpu().numpy()
         others = [teacher.teacher_logits(view, index_B) for teacher in self._teachers[1:]]
         logits_KBC = torch.stack([first.teacher_logits, *others])
         if self._draw_seed is None:
             centred_KBC = logits_KBC - logits_KBC.mean(dim=-1, keepdim=True)
-            shares_K11 = torch.from_numpy(self._shares_K).float()[:, None, None]
+            shares_K11 = torch.tensor(self._shares_K[:, None, None]).to(logits_KBC)
             return (shares_K11 * centred_KBC).sum(dim=0)
         return logits_KBC[self._drawn(index_B), torch.arange(len(index_B))]
 
@@ -160,23 +162,58 @@ class MixedTeachers:
         return torch.from_numpy(np.searchsorted(edges_K, rng.uniform(words_B1)[:, 0], "right"))
 
 
-def _aligned(first: Recording, other: Recording) -> Recording:
-    """The other recording, if it is of the same views of the same data."""
+def _check_aligned(first: Recording, other: Recording) -> None:
+    """Whether two recordings are of the same views of the same data.
+
+    Raises:
+        ConflictError: They are not; names the first difference.
+    """
     mine, theirs = first.manifest.plan, other.manifest.plan
     pairs = {
         "data": (mine.data.digest, theirs.data.digest),
         "augmentation": (mine.augmentation, theirs.augmentation),
         "seed": (mine.seed, theirs.seed),
         "views": (mine.views, theirs.views),
+        "its first view": (_first_view(first), _first_view(other)),
+        "its numbering of samples": (_drawn_numbers(first), _drawn_numbers(other)),
     }
     for name, (ours, found) in pairs.items():
         if ours != found:
             raise ConflictError(
                 f"{other.where} is not of the same views as {first.where}: {name} is {found}, not "
-                f"{ours}; record both teachers with the same data, augmentation, seed and views",
+                f"{ours}; record both teachers with the same data, augmentation, seed and views, "
+                "and convert both alike",
                 kind=ErrorKind.MISALIGNED,
             )
-    return other
+
+
+def _first_view(recording: Recording) -> int:
+    """As it was drawn: another than 0 in a recording converted from later views."""
+    origin = recording.manifest.origin
+    return 0 if origin is None else origin.first_view
+
+
+def _drawn_numbers(recording: Recording) -> str:
+    """By which the samples were drawn: others than their places where some were left out."""
+    numbers_S = recording.reader.sample_numbers()
+    if numbers_S is None:
+        return "as they are"
+    return hashlib.sha256(numbers_S.astype("<i8").tobytes()).hexdigest()[:12]
+
+
+def _check_same_samples(first: RecordedViews, other: RecordedViews) -> None:
+    """Whether the same numbers mean the same records.
+
+    Raises:
+        ConflictError: They do not.
+    """
+    _check_aligned(first.recording, other.recording)
+    if not np.array_equal(first.recorded_numbers(), other.recorded_numbers()):
+        raise ConflictError(
+            f"the samples of {other.recording.where} are others, or in another order, than those "
+            f"of {first.recording.where}; give both the same samples and subset",
+            kind=ErrorKind.MISALIGNED,
+        )
 
 
 def _joined(descriptions: Sequence[SourceDescription]) -> SourceDescription:
@@ -193,5 +230,6 @@ def _joined(descriptions: Sequence[SourceDescription]) -> SourceDescription:
         update={
             "header": "+".join(description.header for description in descriptions),
             "identity": "+".join(known) if len(known) == len(identities) else None,
+            "all_logits": all(description.all_logits for description in descriptions),
         }
     )

@@ -107,6 +107,7 @@ class Trainer:
         for number, views in enumerate(waiting):
             self._learn(epoch, number, tuple(view.to(self._device) for view in views), tally)
         means = tally.means(self._processes)
+        self._optimization.check_weights()
         accuracy, class_accuracy = self._scores()
         labelled = self._source.description.labelled
         return EpochReport(

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from kdrec.client import Recording
-from kdrec.errors import InvalidInputError
+from kdrec.errors import ConflictError, InvalidInputError
 from kdrec.samples import SampleSet
 from kdrec.student.batches import BatchSource, SourceDescription
 from kdrec.student.devices import find_device
@@ -55,16 +55,19 @@ def train(
 
     Raises:
         InvalidInputError: Settings and data do not go together, or the loss is not finite.
-        ConflictError: The data are not the recorded ones, or `out` is of another training.
+        ConflictError: The data are not the recorded ones, or `out` is of another training, or not
+            one folder for all processes.
         IncompleteError: A view is not recorded yet, or not in this copy.
     """
     views = _views(source, samples, settings)
     _check_data(views.description, settings, test)
+    _check_shares(len(views), processes)
     device = find_device(settings.device)
     folder = RunFolder(out, settings, views.description, processes)
     with _isolated(device, settings.threads):
         trainer = Trainer(views, settings, test, device=device, processes=processes)
         folder.resume(trainer)
+        _check_same_start(len(folder.epochs), out, processes, device)
         while not folder.finished:
             report = trainer.run_epoch(len(folder.epochs))
             folder.save(report, trainer, memory=_peak_memory())
@@ -95,6 +98,12 @@ def _check_data(
             "have no labels; set label_weight to 0 and take another loss than dkd to learn from "
             "the teacher alone, or give samples with labels"
         )
+    if losses.reverse_weight and not description.all_logits:
+        raise InvalidInputError(
+            f"reverse_weight is {losses.reverse_weight:g}, but only the largest logits were "
+            "recorded: the reverse divergence is about the small ones, which nobody knows; set it "
+            "to 0, or record with another encoding than topk"
+        )
     if settings.patience is not None and test is None:
         raise InvalidInputError(
             "patience waits for a better test accuracy, but there are no test data; give them, or "
@@ -102,6 +111,28 @@ def _check_data(
         )
     if test is not None:
         check_test_samples(test, description)
+
+
+def _check_shares(num_samples: int, processes: Processes) -> None:
+    if num_samples < processes.count:
+        raise InvalidInputError(
+            f"{processes.count} processes cannot share {num_samples} samples; start at most "
+            f"{num_samples}"
+        )
+
+
+def _check_same_start(epochs: int, out: Path, processes: Processes, device: torch.device) -> None:
+    """Whether all processes found the same training to go on with.
+
+    Raises:
+        ConflictError: Another one than process 0: their weights would differ from then on.
+    """
+    of_first = int(processes.from_first(torch.tensor(epochs, device=device)))
+    if of_first != epochs:
+        raise ConflictError(
+            f"process {processes.rank} finds {epochs} epochs in {out}, process 0 finds {of_first}; "
+            "give a folder that all of them share"
+        )
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, get_worker_info
 
 from kdrec.augment import Augmentation
 from kdrec.client import Recording
@@ -73,6 +73,8 @@ class RecordedViews(Dataset[RecordedSample | RecordedBatch]):
         transform: Applied to the replayed points of each batch, (B, N, D), such as noise on each
             point. What changes the shape as a whole breaks the pairing with the recorded logits;
             the first batch is looked at, and a warning given where that is seen.
+        device: Where the samples lie, views are replayed and batches come from. The CPU for a
+            loader with workers; without, the student's own.
 
     Raises:
         ConflictError: The samples are not the recorded ones; names the first that differs.
@@ -95,6 +97,7 @@ class RecordedViews(Dataset[RecordedSample | RecordedBatch]):
         check: bool = True,
         classes: Literal["data", "all"] = "data",
         transform: Transform | None = None,
+        device: torch.device | str = "cpu",
     ) -> None:
         own = samples is not None
         samples = recording.samples() if samples is None else samples
@@ -120,8 +123,8 @@ class RecordedViews(Dataset[RecordedSample | RecordedBatch]):
         self._columns = None if keep_all else _gathered_columns(recording)
         self._description = _describe(recording, samples, keep_all=keep_all)
         # Tensors, because torch hands them to spawned workers through shared memory.
-        self._points_SND = _as_tensor(samples.points_SND)
-        self._labels_S = _labels(samples, recording, self._description)
+        self._points_SND = _as_tensor(samples.points_SND).to(device)
+        self._labels_S = _labels(samples, recording, self._description).to(device)
         self._transform = transform
         self._transform_seen = False
         self._epoch = torch.zeros((), dtype=torch.int64)
@@ -168,16 +171,19 @@ class RecordedViews(Dataset[RecordedSample | RecordedBatch]):
     def set_epoch(self, epoch: int) -> None:
         """Give the view of this epoch from now on, in this process and in its loaders' workers.
 
-        Of a remote recording, it and that of the next epoch are fetched in the background.
+        Of a running recording it is waited for, if it was opened with `wait`. Of a remote one, it
+        and that of the next epoch are fetched in the background.
 
         Raises:
             InvalidInputError: It is negative.
+            IncompleteError: It was not recorded in time.
         """
         if epoch < 0:
             raise InvalidInputError(f"epoch must be from 0 on, got {epoch}")
         self._epoch.fill_(epoch)
-        views = (*self._schedule.of_epoch(epoch), *self._schedule.of_epoch(epoch + 1))
-        self._recording.fetch_ahead(dict.fromkeys(views), self._numbers_S)
+        now, later = self._schedule.of_epoch(epoch), self._schedule.of_epoch(epoch + 1)
+        self._recording.await_views(now)  # here, because each worker would ask the server
+        self._recording.fetch_ahead(dict.fromkeys((*now, *later)), self._numbers_S)
 
     def batch(self, indices: npt.ArrayLike) -> RecordedBatch:
         """Some samples of the epoch's views in this order: one read, one replay.
@@ -199,6 +205,10 @@ class RecordedViews(Dataset[RecordedSample | RecordedBatch]):
         """
         return self._batch((self.second_view,), indices)
 
+    def recorded_numbers(self) -> Numbers:
+        """By which each sample was recorded, (S,)."""
+        return np.arange(len(self)) if self._numbers_S is None else self._numbers_S
+
     def teacher_logits(self, view: int, indices: npt.ArrayLike) -> Tensor:
         """What the teacher said of some samples in a view, (B, C), without their points.
 
@@ -210,13 +220,14 @@ class RecordedViews(Dataset[RecordedSample | RecordedBatch]):
         return self._gathered(self._recording.read(view, self._recorded(indices))[1])
 
     def _batch(self, views: Sequence[int], indices: npt.ArrayLike) -> RecordedBatch:
+        self._check_place()
         index = np.atleast_1d(np.asarray(indices))
         view_B: npt.ArrayLike = views[0]
         if len(views) > 1:
             view_B, index = np.repeat(views, len(index)), np.tile(index, len(views))
         parameters, logits_BC = self._recording.read(view_B, self._recorded(index))
         # Not the parameters' own addresses: a converted recording keeps those it was drawn by.
-        index_B = torch.from_numpy(index.astype(np.int64))
+        index_B = torch.from_numpy(index.astype(np.int64)).to(self._points_SND.device)
         # Whole clouds at once; indexing copies number by number, twice as slowly.
         seen_BND = self._points_SND.index_select(0, index_B)
         points_BND = self._recording.replay(seen_BND, parameters)
@@ -226,6 +237,22 @@ class RecordedViews(Dataset[RecordedSample | RecordedBatch]):
             label=self._labels_S.index_select(0, index_B),
             index=index_B,
         )
+
+    def _check_place(self) -> None:
+        """Whether this process may use the device.
+
+        Raises:
+            InvalidInputError: It is a loader's worker, and the device a GPU.
+        """
+        device = self._points_SND.device
+        if device.type != "cpu" and get_worker_info() is not None:
+            raise InvalidInputError(
+                f"a loader's workers cannot replay on {device}; take num_workers=0, or "
+                "device='cpu' and send batches there with batch.to"
+            )
+
+    def _recorded_numbers(self) -> Numbers:
+        return np.arange(len(self)) if self._numbers_S is None else self._numbers_S
 
     def _recorded(self, indices: npt.ArrayLike) -> npt.ArrayLike:
         """The numbers by which samples were recorded."""
@@ -239,9 +266,9 @@ class RecordedViews(Dataset[RecordedSample | RecordedBatch]):
         if self._transform_seen:
             return self._transform(points_BND)
         self._transform_seen = True
-        before_BN3 = points_BND[..., :3].numpy().copy()  # a transform may work in place
+        before_BN3 = points_BND[..., :3].cpu().numpy().copy()  # a transform may work in place
         changed_BND = self._transform(points_BND)
-        if is_moved_as_a_whole(before_BN3, changed_BND[..., :3].detach().numpy()):
+        if is_moved_as_a_whole(before_BN3, changed_BND[..., :3].detach().cpu().numpy()):
             warnings.warn(
                 "the transform scales, turns, mirrors or shifts whole shapes: the recorded logits "
                 "are the teacher's answer to the shapes before; record the augmentation instead, "
@@ -253,7 +280,7 @@ class RecordedViews(Dataset[RecordedSample | RecordedBatch]):
     def _gathered(self, logits_BC: npt.NDArray[np.float32]) -> Tensor:
         if self._columns is not None:
             logits_BC = np.take(logits_BC, self._columns, axis=1)
-        return torch.from_numpy(logits_BC)
+        return torch.from_numpy(logits_BC).to(self._points_SND.device)
 
     def __len__(self) -> int:
         return len(self._points_SND)
@@ -338,7 +365,15 @@ def _describe(recording: Recording, samples: SampleSet, *, keep_all: bool) -> So
         channels=recording.channels,
         labelled=samples.labels_S is not None,
         normalized=normalizes(recording.manifest.plan.augmentation),
+        all_logits=_keeps_all_logits(recording),
     )
+
+
+def _keeps_all_logits(recording: Recording) -> bool:
+    manifest = recording.manifest
+    kept = manifest.plan.encoding.kept
+    of_some = manifest.origin is not None and manifest.origin.encoding == "topk"
+    return not of_some and (kept is None or kept >= recording.num_classes)
 
 
 def _labels(samples: SampleSet, recording: Recording, description: SourceDescription) -> Tensor:

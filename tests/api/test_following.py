@@ -15,7 +15,14 @@ import pytest
 from kdrec.api import ServiceSettings
 from kdrec.api.server import BoundService
 from kdrec.api.waiting import SharedLooks
-from kdrec.client import HttpTransport, RemoteStorage, fetch, fetch_summary, open_recording
+from kdrec.client import (
+    HttpTransport,
+    Recording,
+    RemoteStorage,
+    fetch,
+    fetch_summary,
+    open_recording,
+)
 from kdrec.errors import (
     ConflictError,
     IncompleteError,
@@ -233,3 +240,40 @@ def test_a_service_that_stops_does_not_keep_those_who_wait(
     assert waiting.result(10).status_code == 304
     running.result(10)
     service.close()
+
+
+class Away:
+    """A storage that cannot be reached for some calls."""
+
+    def __init__(self, storage: LocalStorage) -> None:
+        self._storage = storage
+        self.calls = 0
+
+    def read(self, key: str) -> bytes:
+        return self._storage.read(key)
+
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        self.calls -= 1
+        if self.calls >= 0:
+            raise StorageError("connection refused")
+        return self._storage.keys(prefix)
+
+
+def test_a_server_that_is_away_for_a_while_is_waited_for(tmp_path: Path, record: Record) -> None:
+    record(tmp_path / "run.zarr", blocks=3)
+    storage, said = Away(LocalStorage(tmp_path / "run.zarr")), list[str]()
+
+    def on_wait(message: str) -> None:
+        said.append(message)
+        if "connection refused" in message:
+            record(tmp_path / "run.zarr")
+
+    student = Recording(storage, where="run", wait=60, on_wait=on_wait)
+    storage.calls = 1
+    student.await_views([2])
+    assert said == ["connection refused; trying again for 60 seconds at most"]
+    assert student.read(2)[1].shape == (10, 5)
+    storage.calls = 1
+    impatient = Recording(storage, where="run")
+    with pytest.raises(StorageError, match="connection refused"):
+        impatient.progress()

@@ -112,11 +112,19 @@ def test_what_cannot_be_is_one_line_and_wrong_use(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    "losses",
+    [
+        ("--self-weight=-0.2", "--learn-temperature", "--ema-decay", "0.9"),
+        ("--self-weight=-0.2", "--self-source", "average", "--loss", "dkd", "--num-workers", "1"),
+        ("--self-weight=-0.2", "--self-source", "head", "--self-layer", "head"),
+    ],
+)
 def test_killed_at_any_step_the_weights_are_those_of_an_undisturbed_run(
-    tmp_path: Path, recording: Path, student: str
+    tmp_path: Path, recording: Path, student: str, losses: tuple[str, ...]
 ) -> None:
-    command = ("train", recording, "--student", student, *QUICK, "--epochs", "4",
-               "--self-weight=-0.2", "--learn-temperature", "--ema-decay", "0.9")  # fmt: skip
+    common: tuple[str | Path, ...] = ("train", recording, "--student", student, *QUICK)
+    command = (*common, "--epochs", "4", *losses)
     whole = kdrec(*command, "--out", tmp_path / "whole")
     assert whole.code == 0, whole.err
     for step in (5, 2):  # 20 clouds in batches of 8: three steps an epoch

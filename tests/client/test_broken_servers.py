@@ -73,7 +73,7 @@ def copy_by(url: str, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("every", [1, 5])
+@pytest.mark.parametrize("every", [1, 7])
 def test_a_fault_now_and_then_or_always_gives_the_right_bytes_or_a_clear_error(
     served: tuple[Path, str], tmp_path: Path, fault: str, every: int
 ) -> None:

@@ -121,13 +121,8 @@ def test_the_limit_holds_on_disk_and_reading_goes_on(path: Path, tmp_path: Path)
     for view in (0, 4, 2, 0, 3, 1, 4):
         fresh = Recording(storage_over(transport, path, tmp_path, limit), where="url")
         np.testing.assert_array_equal(fresh.read(view)[1], whole.read(view)[1])
-        assert files_size(tmp_path / "r") <= limit + documents(tmp_path / "r")
+        assert files_size(tmp_path / "r") <= limit
         assert_claims_only_what_it_has(tmp_path / "r")
-
-
-def documents(folder: Path) -> int:
-    """The ledger and the seal come on top of what was asked room for."""
-    return files_size(folder / "ledger") + (folder / "seal.json").stat().st_size
 
 
 def assert_claims_only_what_it_has(folder: Path) -> None:

@@ -58,7 +58,7 @@ for epoch in range(recording.num_views):
     for batch in loader:
         assert batch.teacher_logits.isfinite().all()
     memory.append(psutil.Process().memory_info().rss)
-    beyond = max(beyond, files_size(folder) - files_size(folder / "ledger") - limit)
+    beyond = max(beyond, files_size(folder) - limit)
 print(json.dumps({"memory": memory, "beyond": beyond}))
 """
 

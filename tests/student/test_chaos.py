@@ -15,7 +15,8 @@ from tests.programs import service
 from tests.proxy import Exchange, between
 from tests.student.recordings import make_samples
 
-REFUSED = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+REFUSED = b"HTTP/1.1 %d Refused\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+REFUSALS = (429, 500, 502, 503, 504)
 
 
 class Chaos:
@@ -45,7 +46,7 @@ class Chaos:
         if kind == "cut":
             return answer[: self._random.randrange(len(answer))]
         if kind == "refuse":
-            return REFUSED
+            return REFUSED % self._random.choice(REFUSALS)
         if kind == "corrupt":
             body = answer.index(b"\r\n\r\n") + 4
             place = self._random.randrange(body, len(answer))

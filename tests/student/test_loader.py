@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import chain, zip_longest
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,8 +10,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kdrec.client import open_recording
 from kdrec.errors import ConflictError, InvalidInputError
 from kdrec.student import RecordedLoader, RecordedViews
+from kdrec.testing import make_recording
 from tests.student.recordings import NUM_SAMPLES, record
 
 
@@ -146,3 +149,21 @@ def test_shares_that_cannot_be_are_refused() -> None:
         RecordedLoader(Numbers(9), 2, num_processes=3)
     with pytest.raises(InvalidInputError, match=r"must be at least 1, .* got 0"):
         RecordedLoader(Numbers(9), 0)
+
+
+def test_the_process_of_the_loader_waits_and_not_each_of_its_workers(tmp_path: Path) -> None:
+    make_recording(tmp_path / "run.zarr", blocks=3)  # the first two views
+    said: list[str] = []
+
+    def on_wait(message: str) -> None:
+        said.append(message)
+        make_recording(tmp_path / "run.zarr")
+
+    recording = open_recording(tmp_path / "run.zarr", wait=60, on_wait=on_wait)
+    loader = RecordedLoader(RecordedViews(recording), batch_size=8, num_workers=2)
+    for epoch in (1, 2, 4):
+        loader.set_epoch(epoch)
+        assert sorted(s for batch in loader for s in batch.index.tolist()) == list(range(20))
+    assert len(said) == 1
+    assert "waiting for view 2 of" in said[0]
+    assert "3 of 9 blocks are recorded; for 60 seconds at most" in said[0]

@@ -12,9 +12,18 @@ import numpy as np
 import pytest
 import torch
 
-from kdrec.client import Recording
+from kdrec.client import ConvertRequest, Recording, convert, open_recording
 from kdrec.errors import ConflictError, InvalidInputError
-from kdrec.student import RecordedViews, TrainSettings, evaluate, join_teachers, load_student, train
+from kdrec.store import EncodingPlan
+from kdrec.student import (
+    MixedTeachers,
+    RecordedViews,
+    TrainSettings,
+    evaluate,
+    join_teachers,
+    load_student,
+    train,
+)
 from tests.student.recordings import NUM_CLASSES, NUM_SAMPLES, make_samples, record
 from tests.student.test_training import assert_same_tensors, make_settings
 
@@ -124,3 +133,44 @@ def test_without_a_class_map_all_columns_are_the_datas(tmp_path: Path) -> None:
     for classes in ("data", "all"):
         train(recording, make_settings(epochs=1, classes=classes), tmp_path / classes)
     assert_same_tensors(*(tmp_path / c / "last.safetensors" for c in ("data", "all")))
+
+
+def test_a_mix_of_views_that_do_not_belong_together_is_refused() -> None:
+    first, other = two_teachers()
+    order = np.arange(NUM_SAMPLES)[::-1].copy()
+    reversed_samples = make_samples().rows(order)
+    for views, message in (
+        (RecordedViews(record(seed=1)), "seed is 1"),
+        (RecordedViews(other, subset=range(40)), "samples of .* are others"),
+        (RecordedViews(other, reversed_samples, align="digest"), "in another order"),
+    ):
+        with pytest.raises(ConflictError, match=message):
+            MixedTeachers([RecordedViews(first), views], shares=[1.0, 1.0], draw_seed=None)
+    both = [RecordedViews(r, reversed_samples, align="digest") for r in (first, other)]
+    mixed = MixedTeachers(both, shares=[1.0, 1.0], draw_seed=None).batch([3]).teacher_logits
+    expected = join_teachers([first, other], None, TrainSettings()).batch([37]).teacher_logits
+    torch.testing.assert_close(mixed, expected)
+
+
+def test_recordings_converted_from_other_views_are_no_pair(tmp_path: Path) -> None:
+    converted = []
+    for recording, views in zip(two_teachers(), (range(2), range(1, 3)), strict=True):
+        out = tmp_path / f"{views.start}.zarr"
+        for _ in convert(recording, out, ConvertRequest(views=views)):
+            pass
+        converted.append(open_recording(out))
+    with pytest.raises(ConflictError, match="its first view is 1, not 0"):
+        join_teachers(converted, None, TrainSettings())
+
+
+def test_the_reverse_term_needs_all_logits(tmp_path: Path) -> None:
+    encoding = EncodingPlan(name="topk", max_error=0.05, kept=3)
+    some, every = record(encoding=encoding), record()
+    settings = make_settings(epochs=1, reverse_weight=0.5)
+    with pytest.raises(InvalidInputError, match="only the largest logits were recorded"):
+        train(some, settings, tmp_path / "out")
+    with pytest.raises(InvalidInputError, match="only the largest logits were recorded"):
+        train(join_teachers([every, some], None, settings), settings, tmp_path / "out")
+    train(some, make_settings(epochs=1), tmp_path / "forward")
+    all_kept = encoding.model_copy(update={"kept": NUM_CLASSES})
+    train(record(encoding=all_kept), settings, tmp_path / "all")

@@ -25,6 +25,7 @@ from kdrec.errors import (
 )
 from kdrec.student import (
     EpochReport,
+    Processes,
     RecordedBatch,
     RecordedViews,
     SourceDescription,
@@ -365,3 +366,48 @@ def test_every_sample_is_seen_once_an_epoch(tmp_path: Path) -> None:
     train(Watched(views, epoch=-1, batch=0), make_settings(epochs=2), tmp_path / "out")
     assert all(sorted(epoch) == list(range(NUM_SAMPLES)) for epoch in seen)
     assert seen[0] != seen[1]
+
+
+def test_weights_that_are_no_numbers_are_never_kept(tmp_path: Path) -> None:
+    """The root of 0 is finite, its slope is not: the loss of the last step says nothing yet."""
+    file = tmp_path / "steep.py"
+    file.write_text(
+        "from torch import nn\n"
+        "class Steep(nn.Module):\n"
+        "    def __init__(self, num_classes, num_channels):\n"
+        "        super().__init__()\n"
+        "        self.layer = nn.Linear(num_channels, num_classes)\n"
+        "    def forward(self, points):\n"
+        "        return self.layer(points.mean(dim=1)) + (self.layer.bias * 0).sqrt()\n"
+    )
+    settings = make_settings(student=f"{file}:Steep", batch_size=NUM_SAMPLES, epochs=1)
+    with pytest.raises(InvalidInputError, match=r"layer\.\w+ of the student is not finite"):
+        train(record(), settings, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+class Second(Processes):
+    """The second of two processes, without the first: what that one has is given."""
+
+    of_first = 0
+
+    def from_first(self, values: Tensor) -> Tensor:
+        return torch.full_like(values, self.of_first)
+
+    def shared(self, module: torch.nn.Module, device: torch.device) -> torch.nn.Module:
+        return module
+
+
+def test_a_process_that_finds_another_folder_than_the_first_is_refused(tmp_path: Path) -> None:
+    train(record(), make_settings(epochs=1), tmp_path / "out")
+    with pytest.raises(ConflictError, match=r"process 1 finds 1 epochs in .*, process 0 finds 0;"):
+        train(record(), make_settings(epochs=1), tmp_path / "out", processes=Second(1, 2))
+
+
+def test_more_processes_than_samples_of_a_step_are_refused(tmp_path: Path) -> None:
+    for settings, processes, message in (
+        (make_settings(batch_size=2), Processes(0, 3), "must be at least 3, .* got 2"),
+        (make_settings(batch_size=99), Processes(0, 42), "42 processes cannot share 41 samples"),
+    ):
+        with pytest.raises(InvalidInputError, match=message):
+            train(record(), settings, tmp_path / "out", processes=processes)

@@ -296,3 +296,18 @@ def test_train_and_a_mix_of_teachers_refuse_several_views_a_step(tmp_path: Path)
         train(views, TrainSettings(epochs=1, device="cpu"), tmp_path / "out")
     with pytest.raises(InvalidInputError, match="views_per_step is 2, but train"):
         MixedTeachers([views, views], shares=[1, 1], draw_seed=None)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_views_are_replayed_on_the_device_of_the_student() -> None:
+    recording = record(augment="scale=0.9:1.1,rotate_y=-15:15,normalize,subset=16")
+    there, here = RecordedViews(recording, device="cuda"), RecordedViews(recording)
+    for found, expected in zip(there[[3, 1]], here[[3, 1]], strict=True):
+        assert found.device.type == "cuda"
+        torch.testing.assert_close(found.cpu(), expected)
+    mixed = MixedTeachers([there, there], shares=[1.0, 1.0], draw_seed=0)
+    assert mixed.batch([3, 1]).teacher_logits.device.type == "cuda"
+    iterator: Any = iter(batch_loader(there, num_workers=1))
+    with pytest.raises(InvalidInputError, match="workers cannot replay on cuda"):
+        next(iterator)
+    iterator._shutdown_workers()

@@ -2,6 +2,7 @@
 
 import os
 import threading
+import weakref
 from types import TracebackType
 
 
@@ -9,25 +10,26 @@ class ProcessLock:
     """A reentrant lock.
 
     A thread that held it when the process was forked does not exist in the child, which would wait
-    for it for ever: there it is a new one.
+    for it for ever: there it is a new one. It is renewed before the child runs anything: renewed by
+    the first of its threads to come, it could be taken in its old and its new form at once.
     """
 
     def __init__(self) -> None:
-        self._renew()
+        self.renew()
+        _LOCKS.add(self)
 
     def __getstate__(self) -> dict[str, object]:
         return {}
 
     def __setstate__(self, state: dict[str, object]) -> None:
-        self._renew()
+        self.renew()
+        _LOCKS.add(self)
 
-    def _renew(self) -> None:
-        self._process = os.getpid()
+    def renew(self) -> None:
+        """Make it one that nobody holds."""
         self._lock = threading.RLock()
 
     def __enter__(self) -> None:
-        if self._process != os.getpid():
-            self._renew()
         self._lock.acquire()
 
     def __exit__(
@@ -37,3 +39,14 @@ class ProcessLock:
         trace: TracebackType | None,
     ) -> None:
         self._lock.release()
+
+
+_LOCKS: weakref.WeakSet[ProcessLock] = weakref.WeakSet()
+
+
+def _renew_all() -> None:
+    for lock in _LOCKS:
+        lock.renew()
+
+
+os.register_at_fork(after_in_child=_renew_all)

@@ -10,7 +10,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from kdrec.client.scratch import Claim, claimed_bytes
-from kdrec.errors import InvalidInputError
+from kdrec.errors import InvalidInputError, StorageError
 from kdrec.store import Block, LocalStorage
 
 _SHARD_FOLDERS = ("logits/c/", "params/c/")
@@ -158,9 +158,19 @@ class ShardCache:
         if self._rules.locks is None:
             yield
             return
-        self._rules.locks.mkdir(parents=True, exist_ok=True)
-        with FileLock(self._rules.locks / f"{name}.lock"):
+        lock = FileLock(self._rules.locks / f"{name}.lock")
+        try:
+            self._rules.locks.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        except OSError as error:
+            raise StorageError(
+                f"{self._rules.locks} takes no lock: {error.strerror or error}; give a cache that "
+                "can be written"
+            ) from error
+        try:
             yield
+        finally:
+            lock.release()
 
 
 def _entry_of(shard_key: str) -> str:

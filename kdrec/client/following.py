@@ -1,5 +1,6 @@
 """Following a recording that grows: when it is worth to look again."""
 
+import math
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -15,8 +16,12 @@ _PAUSE_SECONDS = 1.0
 class GrowthWatch(Protocol):
     """Waits until a recording has grown."""
 
-    def wait(self) -> None:
-        """Return when it has grown since the call before, or after some seconds."""
+    def wait(self, *, at_most: float = math.inf) -> None:
+        """Return when it has grown since the call before, or after some seconds.
+
+        Args:
+            at_most: No more than so many seconds.
+        """
 
 
 class ChangeSource(Protocol):
@@ -41,12 +46,13 @@ class LedgerWatch:
         self._sleep = sleep
         self._tag = ""
 
-    def wait(self) -> None:
-        newer = self._source.get_unless(f"ledger?wait={_WAIT_SECONDS}", tag=self._tag)
+    def wait(self, *, at_most: float = math.inf) -> None:
+        seconds = min(_WAIT_SECONDS, at_most)
+        newer = self._source.get_unless(f"ledger?wait={seconds:.3f}", tag=self._tag)
         if newer is not None and newer.tag != self._tag:
             self._tag = newer.tag
         else:
-            self._sleep(_PAUSE_SECONDS)
+            self._sleep(min(_PAUSE_SECONDS, at_most))
 
 
 class SteadyWatch:
@@ -59,8 +65,8 @@ class SteadyWatch:
     def __init__(self, *, sleep: Callable[[float], None] = time.sleep) -> None:
         self._sleep = sleep
 
-    def wait(self) -> None:
-        self._sleep(_PAUSE_SECONDS)
+    def wait(self, *, at_most: float = math.inf) -> None:
+        self._sleep(min(_PAUSE_SECONDS, at_most))
 
 
 def watch_of(transport: Transport) -> GrowthWatch:

@@ -160,9 +160,10 @@ class Recording:
         if timeout > 0 and self.identity is None and self._missing(view):
             self._tell(view, timeout)
         while missing := self._missing(view):
-            if self.identity is not None or time.monotonic() >= deadline:
+            left = max(0.0, deadline - time.monotonic())
+            if self.identity is not None or not left:
                 self._reader.entry(missing[0])  # raises, unless it has just come
-            self._watch.wait()
+            self._watch.wait(at_most=left)
             self._reader.refresh()
 
     def _tell(self, view: int, timeout: float) -> None:

@@ -62,6 +62,7 @@ class RemoteStorage:
         transport: Below it, `zarr/KEY` gives a file and `ledger` the list of blocks.
         folder: The partial recording.
         header: Digest that the recording's header must have.
+        identity: That its seal must have; None for one that is still recorded.
         rules: How the folder is shared with other processes, and how large it may become.
     """
 
@@ -71,9 +72,11 @@ class RemoteStorage:
         folder: LocalStorage,
         *,
         header: str,
+        identity: str | None = None,
         rules: CacheRules | None = None,
     ) -> None:
         self._transport = transport
+        self._identity = identity
         self._folder = folder
         self._rules = rules or CacheRules()
         self._cache = ShardCache(folder, self._rules)
@@ -209,6 +212,7 @@ class RemoteStorage:
             document = Seal.from_bytes(data, where=key, remedy=_REMEDY)
             header = FileDigest.of(self._read_document(HEADER_KEY))
             belongs = document.files.get(HEADER_KEY) == header
+            belongs = belongs and self._identity in (None, document.digest)
         else:
             document = LedgerEntry.from_bytes(data, where=key, remedy=_REMEDY)
             found = document.digest if key == HEADER_KEY else document.recording

@@ -1,10 +1,19 @@
 """The JSON that the service answers with."""
 
-from pydantic import BaseModel
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
 
 from kdrec.api.recording import ServedRecording
 from kdrec.errors import ErrorKind, KdrecError
 from kdrec.store import Manifest
+
+_DIGEST = "9f2c7b1e" * 8
+
+
+def _example(**fields: Any) -> ConfigDict:
+    """For the OpenAPI description."""
+    return ConfigDict(json_schema_extra={"example": fields})
 
 
 class Health(BaseModel):
@@ -64,6 +73,15 @@ class RecordingPage(BaseModel):
     total: int
     next: int | None
 
+    model_config = _example(
+        recordings=[
+            {"name": "mn40", "identity": _DIGEST, "blocks": {"committed": 38, "total": 38}},
+            {"name": "running", "identity": None, "blocks": {"committed": 5, "total": 38}},
+        ],
+        total=2,
+        next=None,
+    )
+
 
 class RecordingAnswer(BaseModel):
     """One recording.
@@ -113,6 +131,14 @@ class LedgerAnswer(BaseModel):
     identity: str | None
     blocks: dict[str, LedgerBlock]
 
+    model_config = _example(
+        header=_DIGEST,
+        identity=None,
+        blocks={
+            "g00000-p00000": {"files": {"logits/c/0/0/0": {"size": 1048576, "sha256": _DIGEST}}}
+        },
+    )
+
 
 class RecordsAnswer(BaseModel):
     """Some records of one view.
@@ -123,6 +149,10 @@ class RecordsAnswer(BaseModel):
 
     view: int
     records: list[dict[str, int | float | list[float]]]
+
+    model_config = _example(
+        view=3, records=[{"sample": 7, "scale": 1.0625, "logits": [4.25, -1.5, 0.125]}]
+    )
 
 
 def count_blocks(recording: ServedRecording) -> BlockCount:

@@ -104,10 +104,10 @@ class ServedObjects:
     def check_contained(self) -> None:
         """It has no links."""
 
-    def signature(self, key: str) -> Signature | None:
+    def signature(self, key: str, *, fresh: bool = False) -> Signature | None:
         until, found = self._known.get(key, (0.0, None))
         now = self._clock()
-        if now < until:
+        if now < until and not fresh:
             return found
         found = self._look(key)
         if len(self._known) >= _MOST_KNOWN:

@@ -33,9 +33,8 @@ class ServedFolder:
         self._within = within
 
     def read(self, key: str) -> bytes:
-        path = self._contained(key)
-        with self._named(key):
-            return path.read_bytes()
+        opened, size = self.open(key)
+        return opened.read_now(range(size))
 
     def open(self, key: str) -> tuple[OpenFile, int]:
         path = self._contained(key)
@@ -63,7 +62,7 @@ class ServedFolder:
         with self._named(prefix):
             yield from LocalStorage(self._path).keys(prefix)
 
-    def signature(self, key: str) -> Signature | None:
+    def signature(self, key: str, *, fresh: bool = False) -> Signature | None:
         try:
             return Signature.of(os.stat(f"{self._path}/{key}"))  # noqa: PTH116 - asked very often
         except (FileNotFoundError, NotADirectoryError):

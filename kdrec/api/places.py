@@ -86,8 +86,13 @@ class ServedPlace(Protocol):
             NotFoundError: It is a link to elsewhere.
         """
 
-    def signature(self, key: str) -> Signature | None:
-        """None where there is no such file; a file that cannot be reached is an error."""
+    def signature(self, key: str, *, fresh: bool = False) -> Signature | None:
+        """None where there is no such file; a file that cannot be reached is an error.
+
+        Args:
+            key: Of the file.
+            fresh: Look, even if what was seen a moment ago is still known.
+        """
 
     def signatures(self, folder: str) -> dict[str, Signature]:
         """Of the files directly in a folder, by key; none where there is no such folder."""

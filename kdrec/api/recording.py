@@ -2,11 +2,13 @@
 
 import json
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
+
+import numpy.typing as npt
 
 from kdrec.api.places import PlacedFile, SentFile, ServedPlace
 from kdrec.api.signature import Signature
-from kdrec.errors import IncompleteError, IntegrityError, NotFoundError
+from kdrec.errors import IncompleteError, IntegrityError, NotFoundError, StorageError
 from kdrec.store import (
     HEADER_KEY,
     ROOT_KEY,
@@ -15,12 +17,13 @@ from kdrec.store import (
     FileDigest,
     LedgerEntry,
     RecordingReader,
+    allocated_array,
     block_of_entry,
     block_of_shard,
 )
 
 _RECORDS_MEMORY = 64 * 2**20  # decoded, for `records`; a larger view group goes to a scratch file
-_DECIDING_KEYS = (ROOT_KEY, HEADER_KEY, SEAL_KEY)
+_DECIDING_KEYS = (ROOT_KEY, HEADER_KEY, SEAL_KEY)  # the seal last
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,14 @@ class _Entry:
     entry: LedgerEntry
 
 
+class _TemporaryFiles:
+    """Where view groups are decoded that are too large for memory; see `Scratch`."""
+
+    def array(self, shape: tuple[int, ...], dtype: str) -> npt.NDArray[Any]:
+        """Room that nobody can take away: a full disk must not end the service."""
+        return allocated_array(shape, dtype)
+
+
 class ServedRecording:
     """Opened once and asked often, by many threads.
 
@@ -68,7 +79,9 @@ class ServedRecording:
     def __init__(self, folder: ServedPlace) -> None:
         self._folder = folder
         self._signatures = _signatures(folder)  # before reading, so that no change is overlooked
-        self._reader = RecordingReader(folder, where=folder.name, memory=_RECORDS_MEMORY)
+        self._reader = RecordingReader(
+            folder, where=folder.name, memory=_RECORDS_MEMORY, scratch=_TemporaryFiles()
+        )
         self._check_keys()
         self._entries: dict[str, _Entry] = {}
         self._ledger: tuple[dict[Block, Signature], Document] | None = None
@@ -113,10 +126,11 @@ class ServedRecording:
         Raises:
             NotFoundError: The recording has no such file.
             IncompleteError: It belongs to a block that is not (yet) here.
-            IntegrityError: The file is missing, or has another size than the ledger says.
+            IntegrityError: The file is missing, or is not what ledger and seal say.
+            StorageError: Another recording took the name meanwhile.
         """
         if key in (HEADER_KEY, SEAL_KEY) or block_of_entry(self._reader.grid, key) is not None:
-            return Document.of(self._folder.read(key))
+            return self._document(key)
         digest = self._reader.header.files.get(key) or self._shard_digest(key)
         self._check_size(key, digest)
         return ListedFile(key, digest)
@@ -126,8 +140,10 @@ class ServedRecording:
 
         Raises:
             IntegrityError: It has another size than the ledger says.
+            StorageError: Another recording took the name meanwhile.
         """
         opened, size = self._folder.open(file.key)
+        self._check_unreplaced()
         self._compare_size(file.key, size, file.digest)
         return opened
 
@@ -136,8 +152,10 @@ class ServedRecording:
 
         Raises:
             IntegrityError: It has another size than the ledger says, or is a link to elsewhere.
+            StorageError: Another recording took the name meanwhile.
         """
         placed = self._folder.place(file.key)
+        self._check_unreplaced()
         self._compare_size(file.key, placed.signature.size, file.digest)
         return placed
 
@@ -158,6 +176,23 @@ class ServedRecording:
         header = self._reader.header.digest
         document = {"header": header, "identity": self.identity, "blocks": blocks}
         return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+
+    def _document(self, key: str) -> Document:
+        document = Document.of(self._folder.read(key))
+        self._check_unreplaced()
+        seal = self._reader.seal
+        if seal is not None and key in seal.files:  # a cache may keep it for ever
+            where = f"{key} of {self.name}"
+            seal.files[key].check(document.data, where=where, remedy=self._reader.remedy)
+        return document
+
+    def _check_unreplaced(self) -> None:
+        """Whether what was found just now is of this recording, whose digest it is sent under."""
+        known, found = self._signatures, _signatures(self._folder, fresh=True)
+        if self.identity is None:  # that a seal comes replaces nothing
+            known, found = known[:-1], found[:-1]
+        if known != found:
+            raise StorageError(f"{self.name} was replaced while it was asked for; ask again")
 
     def _shard_digest(self, key: str) -> FileDigest:
         block = block_of_shard(self._reader.grid, key)
@@ -198,5 +233,5 @@ class ServedRecording:
             )
 
 
-def _signatures(folder: ServedPlace) -> tuple[Signature | None, ...]:
-    return tuple(folder.signature(key) for key in _DECIDING_KEYS)
+def _signatures(folder: ServedPlace, *, fresh: bool = False) -> tuple[Signature | None, ...]:
+    return tuple(folder.signature(key, fresh=fresh) for key in _DECIDING_KEYS)

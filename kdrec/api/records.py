@@ -14,7 +14,7 @@ from kdrec.errors import InvalidInputError
 from kdrec.store import RecordingReader
 
 Column = npt.NDArray[Any]
-BATCH_RECORDS = 1024
+BATCH_NUMBERS = 2**14  # as JSON some 300 kB: what a client that reads slowly keeps in memory
 MAX_LISTED = 1000
 
 
@@ -33,15 +33,17 @@ class RecordQuery:
     names: tuple[str, ...]
 
     def batches(self, reader: RecordingReader) -> Iterator[Mapping[str, Column]]:
-        """Columns by name, at most `BATCH_RECORDS` records at a time.
+        """Columns by name, about `BATCH_NUMBERS` numbers at a time, one record at least.
 
         Raises:
             InvalidInputError: There is no such view or sample.
             IncompleteError: A record is not (yet) here.
             IntegrityError: A file is damaged.
         """
-        for start in range(0, len(self.samples), BATCH_RECORDS):
-            samples_B = np.asarray(self.samples[start : start + BATCH_RECORDS], dtype=np.int64)
+        width = 1 + len(reader.manifest.parameters) + reader.manifest.classes.num_teacher
+        step = max(1, BATCH_NUMBERS // width)
+        for start in range(0, len(self.samples), step):
+            samples_B = np.asarray(self.samples[start : start + step], dtype=np.int64)
             parameters, logits_BC = reader.read(self.view, samples_B)
             found: dict[str, Column] = {"sample": samples_B, "logits": logits_BC}
             found |= dict(zip(parameters.names, parameters.values_BP.T, strict=True))

@@ -3,6 +3,7 @@
 import errno
 import ipaddress
 import os
+import resource
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack, closing, suppress
@@ -19,6 +20,7 @@ from kdrec.errors import InvalidInputError, KdrecError, StorageError
 
 OnReady = Callable[[str], None]
 _BACKLOG = 2048
+_OPEN_FILES = 2**16
 
 
 def serve(settings: ServiceSettings, *, on_ready: OnReady | None = None) -> None:
@@ -32,6 +34,7 @@ def serve(settings: ServiceSettings, *, on_ready: OnReady | None = None) -> None
         InvalidInputError: A port is taken, or the host is none, or not of this machine only.
         StorageError: The network refuses.
     """
+    _allow_open_files()
     with closing(BoundService(settings, on_ready=on_ready)) as service, suppress(KeyboardInterrupt):
         service.run()
 
@@ -78,6 +81,18 @@ class BoundService:
     def close(self) -> None:
         """Give the ports back, if `run` has not done so."""
         self._closing.close()
+
+
+def _allow_open_files() -> None:
+    """Every client and every file that is being sent is an open file; many systems begin with 1024.
+
+    For this process and the workers it starts.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):  # some systems have a bound that they do not tell
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _offer_metrics(

@@ -10,6 +10,7 @@ from kdrec.api.byte_budget import ByteBudget
 from kdrec.api.caching import cache_control
 from kdrec.api.catalog import Catalog
 from kdrec.api.hot_files import HotFiles
+from kdrec.api.record_readers import RecordReaders
 from kdrec.api.recording import Document
 from kdrec.api.settings import ServiceSettings
 from kdrec.api.token_file import TokenFile
@@ -27,6 +28,7 @@ class ServiceState:
     Attributes:
         tokens: None where nobody is asked for one.
         ledger_looks: For those who wait for a ledger to change.
+        record_readers: For decoded records.
         budget: For the bytes of answers.
         registry: Of the metrics of this process.
         probe: Lets one look at the storage happen at a time.
@@ -37,6 +39,7 @@ class ServiceState:
     tokens: TokenFile | None
     ledger_looks: SharedLooks[Document]
     hot_files: HotFiles
+    record_readers: RecordReaders
     budget: ByteBudget
     registry: CollectorRegistry
     probe: CapacityLimiter
@@ -50,6 +53,7 @@ class ServiceState:
             tokens=None if settings.tokens is None else TokenFile(settings.tokens),
             ledger_looks=SharedLooks(_LEDGER_SECONDS),
             hot_files=HotFiles(),
+            record_readers=RecordReaders(),
             budget=ByteBudget(settings.max_bytes, patience=_PATIENCE_SECONDS),
             registry=CollectorRegistry(),
             probe=CapacityLimiter(1),

@@ -4,7 +4,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock
@@ -137,10 +137,13 @@ class TokenFile:
             raise StorageError(f"token file {self._path} cannot be changed: {reason}") from error
 
     def _replace(self, text: str) -> None:
-        mode = self._path.stat().st_mode & 0o777 if self._path.exists() else _OWNER_ONLY
         temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}.tmp")
         temporary.touch(mode=_OWNER_ONLY)
-        temporary.chmod(mode)
+        if self._path.exists():
+            before = self._path.stat()
+            with suppress(PermissionError):  # only root may give files away, and may have to:
+                os.chown(temporary, before.st_uid, before.st_gid)  # the service's user reads it
+            temporary.chmod(before.st_mode & 0o777)
         temporary.write_text(text)
         temporary.replace(self._path)
 

@@ -1,12 +1,15 @@
 """What an address leads to: the service, or the files of a recording on any host or in a bucket."""
 
+import re
+
 from kdrec.client.files import FilesTransport, HttpFiles
 from kdrec.client.remote import RecordingSummary, fetch_summary
 from kdrec.client.transport import HttpTransport, Transport, is_away
-from kdrec.errors import InvalidInputError, KdrecError, NotFoundError, ServiceError
+from kdrec.errors import ConflictError, InvalidInputError, KdrecError, NotFoundError, ServiceError
 from kdrec.store import OBJECT_SCHEMES, ObjectStorage, is_object_address
 
 _SCHEMES = ("http", "https", *OBJECT_SCHEMES)
+_IDENTITY = re.compile(r"[0-9a-f]{64}")
 
 
 def is_address(uri: str) -> bool:
@@ -35,7 +38,19 @@ def reach(uri: str, *, token: str | None) -> tuple[Transport, RecordingSummary]:
         NotFoundError: No recording is there.
         IntegrityError: Its metadata are damaged.
         StorageError: It cannot be reached.
+        ConflictError: The address names an identity, and what is there has another.
     """
+    transport, summary = _reach(uri, token)
+    asked = uri.rstrip("/").rpartition("@")[2]
+    if _IDENTITY.fullmatch(asked) and summary.identity != asked:
+        raise ConflictError(
+            f"{uri} gives another recording, {summary.identity or 'which is not finished'}; ask "
+            "whoever runs the server for the one that you mean"
+        )
+    return transport, summary
+
+
+def _reach(uri: str, token: str | None) -> tuple[Transport, RecordingSummary]:
     if is_object_address(uri):
         files: Transport = FilesTransport(ObjectStorage(uri), where=uri)
         return files, fetch_summary(files)

@@ -4,6 +4,9 @@ import re
 
 import httpx
 
+from kdrec.errors import ServiceError
+
+_MOST_OF_AN_ERROR = 2**16
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 
 
@@ -39,21 +42,22 @@ class ResumableBody:
 
         Raises:
             httpx.HTTPError: It broke off; what came of it is kept.
+            ServiceError: It is compressed, though that was not asked for.
         """
         resumed = response.status_code == httpx.codes.PARTIAL_CONTENT and self.size > 0
         if not resumed and response.status_code != httpx.codes.OK:
             if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
                 self._forget()
                 raise httpx.RemoteProtocolError("the server does not have the rest of the file")
-            response.read()
-            return response
+            return _error_answer(response)
+        _check_not_compressed(response)
         if not resumed:
             self._forget()
             self._tag = _strong_tag(response)
         elif not self._continues(response):
             self._forget()
             raise httpx.RemoteProtocolError("the server gives another part than was asked for")
-        for chunk in response.iter_bytes():
+        for chunk in response.iter_raw():
             self._chunks.append(chunk)
             self.size += len(chunk)
         return self._whole(response)
@@ -71,9 +75,27 @@ class ResumableBody:
         return httpx.Response(httpx.codes.OK, headers=kept, content=b"".join(self._chunks))
 
 
+def _error_answer(response: httpx.Response) -> httpx.Response:
+    """An answer that is no file, as far as its words go; compressed ones are not unpacked."""
+    begun = next(response.iter_raw(_MOST_OF_AN_ERROR), b"")
+    kept = {k: v for k, v in response.headers.items() if k in ("content-type", "retry-after")}
+    text = b"" if "Content-Encoding" in response.headers else begun
+    return httpx.Response(response.status_code, headers=kept, content=text)
+
+
+def _check_not_compressed(response: httpx.Response) -> None:
+    """A few bytes may unpack to more than any memory holds."""
+    coding = response.headers.get("Content-Encoding", "identity")
+    if coding != "identity":
+        raise ServiceError(
+            f"{response.url} comes compressed ({coding}), though it was asked for as it is; "
+            "switch that off on the server",
+            status=response.status_code,
+            request=f"GET {response.url}",
+        )
+
+
 def _strong_tag(response: httpx.Response) -> str:
-    """Empty where there is none, or where what is read is not what was sent."""
-    if "Content-Encoding" in response.headers:
-        return ""
+    """Empty where there is none."""
     tag: str = response.headers.get("ETag", "")
     return "" if tag.startswith("W/") else tag

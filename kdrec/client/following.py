@@ -18,8 +18,12 @@ _PAUSE_SECONDS = 1.0
 class GrowthWatch(Protocol):
     """Waits until a recording has grown."""
 
-    def wait(self, most: float = math.inf) -> None:
-        """Return when it has grown since the call before, or after some seconds, `most` at most."""
+    def wait(self, *, at_most: float = math.inf) -> None:
+        """Return when it has grown since the call before, or after some seconds.
+
+        Args:
+            at_most: No more than so many seconds.
+        """
 
 
 class ChangeSource(Protocol):
@@ -44,13 +48,13 @@ class LedgerWatch:
         self._sleep = sleep
         self._tag = ""
 
-    def wait(self, most: float = math.inf) -> None:
-        seconds = math.ceil(min(_WAIT_SECONDS, most))
-        newer = self._source.get_unless(f"ledger?wait={seconds}", tag=self._tag)
+    def wait(self, *, at_most: float = math.inf) -> None:
+        seconds = min(_WAIT_SECONDS, at_most)
+        newer = self._source.get_unless(f"ledger?wait={seconds:.3f}", tag=self._tag)
         if newer is not None and newer.tag != self._tag:
             self._tag = newer.tag
         else:
-            self._sleep(min(_PAUSE_SECONDS, most))
+            self._sleep(min(_PAUSE_SECONDS, at_most))
 
 
 class SteadyWatch:
@@ -63,8 +67,8 @@ class SteadyWatch:
     def __init__(self, *, sleep: Callable[[float], None] = time.sleep) -> None:
         self._sleep = sleep
 
-    def wait(self, most: float = math.inf) -> None:
-        self._sleep(min(_PAUSE_SECONDS, most))
+    def wait(self, *, at_most: float = math.inf) -> None:
+        self._sleep(min(_PAUSE_SECONDS, at_most))
 
 
 def watch_of(transport: Transport) -> GrowthWatch:
@@ -113,13 +117,13 @@ class ViewFollower:
                 self._reader.entry(missing[0])  # raises, unless it has just come
             self._tell("view", f"waiting for view {view} of {self._reader.where}: {self._progress}"
                        f"; {_patience(left)}")  # fmt: skip
-            self._watch.wait(left)
+            self._watch.wait(at_most=left)
             self._reader.refresh()
         except KdrecError as error:
             if left <= 0 or not is_away(error):
                 raise
             self._tell("away", f"{error}; trying again {_patience(left)}")
-            SteadyWatch().wait(left)
+            SteadyWatch().wait(at_most=left)
         return False
 
     def _missing(self, view: int) -> list[Block]:

@@ -15,7 +15,13 @@ from kdrec.client.offline import OfflineTransport, RememberedAddress
 from kdrec.client.recording import Recording
 from kdrec.client.remote import RecordingSummary, RemoteStorage
 from kdrec.client.transport import Transport, is_away
-from kdrec.errors import AlreadyExistsError, InvalidInputError, ServiceError, StorageError
+from kdrec.errors import (
+    AlreadyExistsError,
+    IntegrityError,
+    InvalidInputError,
+    ServiceError,
+    StorageError,
+)
 from kdrec.store import (
     DEFAULT_MEMORY,
     OWN_NAMES,
@@ -87,8 +93,18 @@ def open_recording(
         memory=DEFAULT_MEMORY if cache_limit is None else min(cache_limit, DEFAULT_MEMORY),
         scratch=storage.scratch(),
     )
+    _check_sealed(recording.identity, summary, text)
     remembered.remember(summary, storage)
     return recording
+
+
+def _check_sealed(identity: str | None, summary: RecordingSummary, where: str) -> None:
+    """A finished recording has a seal; without one nothing shows that it is what it is called."""
+    if identity != summary.identity and summary.identity is not None:
+        raise IntegrityError(
+            f"{where} is called finished, with identity {summary.identity[:12]}.., but its seal is "
+            "missing; run `kdrec verify --bytes` on the server's copy"
+        )
 
 
 def _cache_folder(cache: str | Path | None) -> Path:
@@ -111,6 +127,7 @@ def _open_cache(
         transport,
         LocalStorage(root / name),
         header=summary.header,
+        identity=summary.identity,
         rules=_rules(root, name, limit),
     )
     with suppress(StorageError):  # a cache that can only be read is a cache all the same
@@ -183,8 +200,9 @@ def fetch(
     transport, summary = reach(url, token=token)
     copy = LocalStorage(folder)
     copy.remove_unfinished()
-    storage = RemoteStorage(transport, copy, header=summary.header)
+    storage = RemoteStorage(transport, copy, header=summary.header, identity=summary.identity)
     reader = RecordingReader(storage, where=url)
+    _check_sealed(reader.identity, summary, url)
     wanted = _wanted(reader, views)
     watch = watch_of(transport) if follow else None
     num_bytes, done = 0, 0

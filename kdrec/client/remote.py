@@ -77,6 +77,7 @@ class RemoteStorage:
         transport: Below it, `zarr/KEY` gives a file and `ledger` the list of blocks.
         folder: The partial recording.
         header: Digest that the recording's header must have.
+        identity: That its seal must have; None for one that is still recorded.
         rules: How the folder is shared with other processes, and how large it may become.
     """
 
@@ -86,9 +87,11 @@ class RemoteStorage:
         folder: LocalStorage,
         *,
         header: str,
+        identity: str | None = None,
         rules: CacheRules | None = None,
     ) -> None:
         self._transport = transport
+        self._identity = identity
         self._folder = folder
         self._rules = rules or CacheRules()
         self._cache = ShardCache(folder, self._rules)
@@ -263,7 +266,10 @@ class RemoteStorage:
         if key == SEAL_KEY:
             seal = Seal.from_bytes(data, where=key, remedy=_REMEDY)
             header = FileDigest.of(self._read_document(HEADER_KEY))
-            self._check_belongs(key, seal.files.get(HEADER_KEY) == header)
+            self._check_belongs(
+                key,
+                seal.files.get(HEADER_KEY) == header and self._identity in (None, seal.digest),
+            )
             return seal
         entry = LedgerEntry.from_bytes(data, where=key, remedy=_REMEDY)
         found = entry.digest if key == HEADER_KEY else entry.recording

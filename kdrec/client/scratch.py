@@ -2,7 +2,6 @@
 
 import itertools
 import os
-import tempfile
 import weakref
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,6 +11,7 @@ import numpy.typing as npt
 from filelock import FileLock, Timeout
 
 from kdrec.errors import StorageError
+from kdrec.store import allocated_array
 
 _PREFIX, _SUFFIX = "claim-", ".lock"
 _numbers = itertools.count()
@@ -97,19 +97,9 @@ class CacheScratch:
             return np.empty(shape, dtype)
         claim = self._cache.claim(num_bytes)
         try:
-            mapped = self._mapped(shape, dtype, num_bytes)
-        except (OSError, OverflowError, ValueError) as error:
+            mapped = allocated_array(shape, dtype, folder=self._folder)
+        except StorageError:
             claim.give_back()
-            raise StorageError(
-                f"decoded records of shape {shape} need {num_bytes} bytes in {self._folder}, which "
-                f"cannot be had ({error}); make room there, or give another cache"
-            ) from error
+            raise
         weakref.finalize(mapped, claim.give_back)
         return mapped
-
-    def _mapped(self, shape: tuple[int, ...], dtype: str, num_bytes: int) -> npt.NDArray[Any]:
-        with tempfile.TemporaryFile(prefix="kdrec-", dir=self._folder) as file:
-            if hasattr(os, "posix_fallocate"):  # else a full disk kills whoever writes to a page
-                os.posix_fallocate(file.fileno(), 0, num_bytes)
-            file.truncate(num_bytes)
-            return np.memmap(file, dtype=dtype, mode="r+", shape=shape)

@@ -178,8 +178,7 @@ class HttpTransport:
 
     def _connected(self) -> httpx.Client:
         if self._client is None or self._process != os.getpid():
-            # Shards are compressed already; a server that compresses them again gains nothing, and
-            # one that means harm sends a few bytes that unpack to very many.
+            # Shards are compressed already; a server that compresses them again gains nothing.
             headers = {"User-Agent": f"kdrec/{__version__}", "Accept-Encoding": "identity"}
             self._client = httpx.Client(headers=headers, timeout=self._timeout)
             weakref.finalize(self, self._client.close)
@@ -218,7 +217,7 @@ def _body(response: httpx.Response, url: str) -> bytes:
 
 
 def _check_address(url: str) -> None:
-    """A password in an address ends up in messages and logs.
+    """A password in an address ends up in messages and logs; a query is not where files are.
 
     Raises:
         InvalidInputError: There is one.
@@ -227,6 +226,11 @@ def _check_address(url: str) -> None:
         raise InvalidInputError(
             "an address must not hold a user or password; give the token as token= or in "
             f"{TOKEN_VARIABLE}"
+        )
+    if "?" in url or "#" in url:
+        raise InvalidInputError(
+            f"{url.partition('?')[0].partition('#')[0]} must be all of the address, without what "
+            f"follows '?' or '#'; give a token as token= or in {TOKEN_VARIABLE}"
         )
 
 

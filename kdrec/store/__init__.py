@@ -1,5 +1,6 @@
 """The recording on disk: plan, manifest, ledger, seal, encodings, writer, reader, verification."""
 
+from kdrec.store.allocated import allocated_array
 from kdrec.store.claims import Claim
 from kdrec.store.contents import ProofRecords, SampleContents
 from kdrec.store.decoded_groups import Scratch
@@ -140,6 +141,7 @@ __all__ = [
     "VerifyReport",
     "WorstRecord",
     "accuracy",
+    "allocated_array",
     "beyond_bound",
     "block_of_entry",
     "block_of_shard",

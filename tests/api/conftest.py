@@ -1,10 +1,11 @@
 """Small recordings, and ways to ask for them: through the app alone, or through a real port."""
 
 import asyncio
+import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from pathlib import Path
 from queue import Queue
 from typing import Any
@@ -163,6 +164,32 @@ def serve_folder() -> Iterator[Callable[..., str]]:
     """Serve a folder, with settings, on a free port until the test ends; gives the address."""
     with ExitStack() as stack:
         yield lambda root, **settings: stack.enter_context(running(root, **settings))
+
+
+@pytest.fixture
+def hanging_disk(
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[[Path], AbstractContextManager[threading.Event]]:
+    """Whoever looks at a file waits while a with statement lasts; tells whether one does."""
+
+    @contextmanager
+    def hang_at(hanging: Path) -> Iterator[threading.Event]:
+        reached, released, stat = threading.Event(), threading.Event(), os.stat
+
+        def wait(path: Any, *args: Any, **options: Any) -> os.stat_result:
+            if str(path) == str(hanging):
+                reached.set()
+                released.wait(60)
+            return stat(path, *args, **options)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "stat", wait)
+            try:
+                yield reached
+            finally:
+                released.set()
+
+    return hang_at
 
 
 @pytest.fixture(scope="session")

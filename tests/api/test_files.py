@@ -279,15 +279,24 @@ def test_a_pipe_in_the_place_of_a_file_is_refused_and_waits_for_nobody(root: Pat
         recording.open(file)
 
 
+@pytest.mark.parametrize("key", ["zarr.json", "seal.json", "ledger/g00000-p00000.json"])
+def test_a_pipe_in_the_place_of_a_document_keeps_no_thread(root: Path, ask: Ask, key: str) -> None:
+    (root / "mn.zarr" / key).unlink()
+    os.mkfifo(root / "mn.zarr" / key)
+    answer = ask(root, f"/v1/recordings/mn/zarr/{key}")
+    assert (answer.status_code, answer.json()["kind"]) == (500, ErrorKind.INTEGRITY)
+    assert f"{key} of mn is no plain file" in answer.json()["detail"]
+
+
 def test_a_file_that_cannot_be_read_is_no_absent_one(root: Path, ask: Ask) -> None:
     path = root / "mn.zarr" / "ledger" / "header.json"
     data = path.read_bytes()
     path.unlink()
-    path.mkdir()
+    path.symlink_to(path)  # too many links, says the system
     answer = ask(root, "/v1/recordings/mn/zarr/zarr.json")
     assert (answer.status_code, answer.json()["kind"]) == (503, ErrorKind.STORAGE)
     assert str(root) not in answer.json()["detail"]
-    path.rmdir()
+    path.unlink()
     path.write_bytes(data)
     assert ask(root, "/v1/recordings/mn/zarr/zarr.json").status_code == 200
 

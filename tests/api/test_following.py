@@ -23,6 +23,8 @@ from kdrec.client import (
     fetch_summary,
     open_recording,
 )
+from kdrec.client.following import LedgerWatch
+from kdrec.client.transport import TaggedBytes
 from kdrec.errors import (
     ConflictError,
     IncompleteError,
@@ -223,6 +225,29 @@ def test_who_waits_too_long_is_told_what_is_missing(tmp_path: Path, record: Reco
     student.wait_for(1, timeout=0)
     with pytest.raises(InvalidInputError, match="view must be from 0 to 3, got 4"):
         student.wait_for(4)
+
+
+def test_who_waits_for_a_server_waits_no_longer_than_was_said(
+    tmp_path: Path, record: Record, serve_folder: Serve
+) -> None:
+    asked: list[str] = []
+
+    class Noting(HttpTransport):
+        def get_unless(self, path: str, *, tag: str) -> TaggedBytes | None:
+            asked.append(path)
+            return super().get_unless(path, tag=tag)
+
+    record(tmp_path / "run.zarr", blocks=3)
+    url = f"{serve_folder(tmp_path)}/v1/recordings/run"
+    remote = Noting(url)
+    storage = RemoteStorage(
+        remote, LocalStorage(tmp_path / "cache"), header=fetch_summary(remote).header
+    )
+    student = Recording(storage, where=url, remote=True, watch=LedgerWatch(remote), wait=0.5)
+    with pytest.raises(IncompleteError, match=r"g00001-p00000 .* is not recorded yet"):
+        student.read(2)
+    assert asked
+    assert all(float(path.removeprefix("ledger?wait=")) <= 0.5 for path in asked)
 
 
 def test_a_service_that_stops_does_not_keep_those_who_wait(

@@ -1,11 +1,13 @@
 """What the service refuses so that it keeps serving: sizes, numbers, clients that take nothing."""
 
 import asyncio
+import shutil
 import socket
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,6 +22,7 @@ from kdrec.api.protocol import OrderlyProtocol
 from kdrec.errors import ErrorKind, InvalidInputError
 
 Serve = Callable[..., str]
+HangingDisk = Callable[[Path], AbstractContextManager[threading.Event]]
 FILE = "/v1/recordings/mn/zarr/logits/c/0/1/0"
 
 
@@ -166,32 +169,20 @@ def test_settings_that_cannot_be_are_refused(tmp_path: Path, name: str, value: o
         ServiceSettings(root=tmp_path, **{name: value})  # type: ignore[arg-type]
 
 
-def test_slow_requests_do_not_keep_the_fast_ones(root: Path, serve_folder: Serve) -> None:
-    """The disk of one recording hangs: its seal is a pipe to which nobody writes."""
-    import os
-    import shutil
-
+def test_slow_requests_do_not_keep_the_fast_ones(
+    root: Path, serve_folder: Serve, hanging_disk: HangingDisk
+) -> None:
+    """The disk of one recording hangs."""
     shutil.copytree(root / "mn.zarr", root / "sick.zarr")
     url = serve_folder(root, shutdown_seconds=0)
     assert httpx.get(url + FILE).status_code == 200
-    seal = root / "sick.zarr" / "seal.json"
-    seal.unlink()
-    os.mkfifo(seal)
     with ThreadPoolExecutor(4) as pool:
-        hanging = [
-            pool.submit(httpx.get, f"{url}/v1/recordings/sick", timeout=30) for _ in range(4)
-        ]
-        time.sleep(0.2)
-        for _ in range(20):
-            assert httpx.get(url + FILE).status_code == 200
-        assert not any(request.done() for request in hanging)
-        for _ in range(100):  # release the threads that read
-            try:
-                descriptor = os.open(seal, os.O_WRONLY | os.O_NONBLOCK)
-            except OSError:
-                if all(request.done() for request in hanging):
-                    break
-                time.sleep(0.05)
-            else:
-                os.close(descriptor)
-        assert {request.result(30).status_code for request in hanging} == {500}
+        with hanging_disk(root / "sick.zarr" / "seal.json"):
+            hanging = [
+                pool.submit(httpx.get, f"{url}/v1/recordings/sick", timeout=30) for _ in range(4)
+            ]
+            time.sleep(0.2)
+            for _ in range(20):
+                assert httpx.get(url + FILE).status_code == 200
+            assert not any(request.done() for request in hanging)
+        assert {request.result(30).status_code for request in hanging} == {200}

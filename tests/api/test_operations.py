@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
 import httpx
@@ -25,6 +25,7 @@ from kdrec.errors import InvalidInputError
 from tests.programs import start
 
 Serve = Callable[..., str]
+HangingDisk = Callable[[Path], AbstractContextManager[threading.Event]]
 FILE = "/v1/recordings/mn/zarr/logits/c/0/1/0"
 
 
@@ -89,16 +90,13 @@ def test_paths_do_not_become_names_of_metrics(root: Path) -> None:
     assert len(names) == 2
 
 
-def test_metrics_of_storage_that_hangs_say_so(root: Path) -> None:
-    seal = root / "mn.zarr" / "seal.json"
-    seal.unlink()
-    os.mkfifo(seal)
+def test_metrics_of_storage_that_hangs_say_so(root: Path, hanging_disk: HangingDisk) -> None:
     metrics = RecordingMetrics(Catalog(root), patience=0.05)
-    for _ in range(3):
-        (up,) = metrics.collect()
-        assert (up.name, up.samples[0].value) == ("kdrec_storage_up", 0)
-    assert sum(thread.name.startswith("Thread") for thread in threading.enumerate()) < 20
-    os.close(os.open(seal, os.O_WRONLY))  # let the thread end
+    with hanging_disk(root / "mn.zarr" / "seal.json"):
+        for _ in range(3):
+            (up,) = metrics.collect()
+            assert (up.name, up.samples[0].value) == ("kdrec_storage_up", 0)
+        assert sum(thread.name.startswith("Thread") for thread in threading.enumerate()) < 20
 
 
 def test_a_metrics_port_that_is_taken_is_named_and_the_other_given_back(root: Path) -> None:

@@ -1,5 +1,6 @@
 import io
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,8 +15,11 @@ from fastapi import HTTPException
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kdrec.api.catalog import Catalog
+from kdrec.api.names import RecordingAddress
+from kdrec.api.record_readers import RecordReaders
 from kdrec.api.record_streams import ARROW, JSON, arrow_stream, choose_format, json_stream
-from kdrec.api.records import BATCH_RECORDS, RecordQuery
+from kdrec.api.records import BATCH_NUMBERS, RecordQuery
 from kdrec.client import open_recording
 from kdrec.errors import ErrorKind, IntegrityError
 from kdrec.samples import make_shapes
@@ -119,17 +123,34 @@ def test_no_accept_header_does_anything_but_choose_or_refuse(text: str) -> None:
 
 
 def test_many_records_come_in_batches(tmp_path: Path) -> None:
-    samples = make_shapes(2 * BATCH_RECORDS + 5, num_points=4)
-    plan = make_plan(samples, views=1, group=1, block_samples=1500, with_samples=False)
-    make_recording(tmp_path / "r.zarr", samples, plan=plan, num_classes=3)
+    samples = make_shapes(205, num_points=4)
+    plan = make_plan(
+        samples, views=1, group=1, block_samples=152, augment="normalize", with_samples=False
+    )
+    num_classes = BATCH_NUMBERS // 100 - 1  # and the number of the sample: 100 records a batch
+    make_recording(tmp_path / "r.zarr", samples, plan=plan, num_classes=num_classes)
     reader = RecordingReader(LocalStorage(tmp_path / "r.zarr"), where="r", memory=1)
     query = RecordQuery(0, range(len(samples)), ("sample", "logits"))
     sizes = [len(batch["sample"]) for batch in query.batches(reader)]
-    assert sizes == [BATCH_RECORDS, BATCH_RECORDS, 5]
+    assert sizes == [100, 100, 5]
     pieces = list(json_stream(query.batches(reader), view=0))
     assert len(pieces) == 4
     records = json.loads(b"".join(pieces))["records"]
     assert [record["sample"] for record in records] == list(range(len(samples)))
+
+
+def test_only_the_recordings_that_were_asked_last_stay_decoded(root: Path) -> None:
+    for number in range(6):
+        shutil.copytree(root / "mn.zarr", root / f"r{number}.zarr")
+    catalog, readers = Catalog(root), RecordReaders()
+    expected = open_recording(root / "mn.zarr").read(3)[1]
+    recordings = [catalog.find(RecordingAddress(f"r{number}")) for number in range(6)]
+    used = [readers.reader(recording) for recording in recordings]
+    for reader in used:
+        np.testing.assert_array_equal(reader.read(3)[1], expected)
+    assert len(readers) == 4
+    assert [readers.reader(recording) for recording in recordings[2:]] == used[2:]
+    assert readers.reader(recordings[0]) is not used[0]
 
 
 def test_an_arrow_stream_that_breaks_off_has_no_end_mark() -> None:

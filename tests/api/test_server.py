@@ -1,4 +1,3 @@
-import os
 import re
 import signal
 import socket
@@ -8,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, suppress
 from pathlib import Path
 
 import httpx
@@ -18,6 +17,7 @@ from kdrec.api import ServiceSettings, serve
 from kdrec.api.server import BoundService
 from kdrec.errors import InvalidInputError
 
+HangingDisk = Callable[[Path], AbstractContextManager[threading.Event]]
 _PROGRAM = """
 import sys
 from pathlib import Path
@@ -44,6 +44,21 @@ def test_it_runs_in_the_foreground_until_a_signal(
     assert process.returncode == code
     assert out == ("stopped\n" if code == 0 else "")
     assert err == ""
+
+
+def test_it_takes_more_clients_than_a_process_may_have_open_files_at_first(finished: Path) -> None:
+    limited = f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (80, 4096)){_PROGRAM}"
+    command = [sys.executable, "-c", limited, str(finished)]
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process,
+        ExitStack() as all_,
+    ):
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        for _ in range(150):
+            client = all_.enter_context(httpx.Client(timeout=20))
+            assert client.get(f"{url}/healthz").status_code == 200
+        process.terminate()
 
 
 def test_port_0_takes_a_free_one_and_says_which(
@@ -110,12 +125,9 @@ def test_an_address_of_another_machine_cannot_be_used(finished: Path) -> None:
         serve(settings)
 
 
-def test_an_answer_under_way_is_finished_before_it_stops(root: Path) -> None:
-    """The seal is a pipe here: who reads it waits for us to write it."""
-    path = root / "mn.zarr" / "seal.json"
-    seal = path.read_bytes()
-    path.unlink()
-    os.mkfifo(path)
+def test_an_answer_under_way_is_finished_before_it_stops(
+    root: Path, hanging_disk: HangingDisk
+) -> None:
     ready = threading.Event()
     settings = ServiceSettings(root=root, port=0)
     with (
@@ -124,13 +136,12 @@ def test_an_answer_under_way_is_finished_before_it_stops(root: Path) -> None:
     ):
         running = threads.submit(service.run)
         assert ready.wait(10)
-        asking = threads.submit(httpx.get, f"{service.url}/v1/recordings/mn")
-        pipe = _until(lambda: os.open(path, os.O_WRONLY | os.O_NONBLOCK))
-        service.stop()
-        _until(lambda: _refuses_connections(service.url))
-        assert not asking.done()
-        os.write(pipe, seal)
-        os.close(pipe)
+        with hanging_disk(root / "mn.zarr" / "seal.json") as reached:
+            asking = threads.submit(httpx.get, f"{service.url}/v1/recordings/mn")
+            assert reached.wait(10)
+            service.stop()
+            _until(lambda: _refuses_connections(service.url))
+            assert not asking.done()
         assert asking.result(10).json()["sealed"] is True
         running.result(10)
 

@@ -1,4 +1,5 @@
 import hmac
+import os
 from pathlib import Path
 
 import pytest
@@ -147,6 +148,18 @@ def test_the_file_is_for_its_owner_and_keeps_what_people_write(
     assert path.stat().st_mode & 0o777 == 0o640
     assert "# the one of the laboratory\nbob " in path.read_text()
     assert TOKEN not in path.read_text()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_file_that_root_changes_stays_readable_for_its_owner(
+    file: TokenFile, tmp_path: Path
+) -> None:
+    file.add(ENTRY)
+    path = tmp_path / "deep" / "tokens"
+    os.chown(path, 10002, 10000)
+    file.remove("alice")
+    assert (path.stat().st_uid, path.stat().st_gid) == (10002, 10000)
+    assert path.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_name_is_given_once(file: TokenFile) -> None:

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from multiprocessing.context import ForkContext, SpawnContext
 from pathlib import Path
 
@@ -18,21 +17,7 @@ from kdrec.client.ahead import FetchAhead
 from kdrec.client.cache import CacheRules
 from kdrec.errors import InvalidInputError, StorageError
 from kdrec.store import LocalStorage, RecordingReader, verify_bytes
-from kdrec.testing import make_recording
 from tests.promises.test_one_reader import everything, serving
-
-
-@pytest.fixture(scope="module")
-def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("served") / "r.zarr"
-    make_recording(path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def url(path: Path) -> Iterator[str]:
-    with serving(path.parent) as address:
-        yield f"{address}/r"
 
 
 class CountingTransport:
@@ -137,6 +122,12 @@ def test_a_limit_below_one_block_says_how_much_is_needed(path: Path, tmp_path: P
     recording = Recording(storage_over(transport, path, tmp_path, 20_000), where="url")
     with pytest.raises(InvalidInputError, match=r"cache_limit is 20000 bytes.*give at least"):
         everything(recording)
+
+
+def test_a_cache_that_cannot_be_is_named(url: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(StorageError, match="give a cache that can be written"):
+        open_recording(url, cache=tmp_path / "file" / "cache")
 
 
 def test_a_recording_that_was_read_opens_without_its_server(path: Path, tmp_path: Path) -> None:

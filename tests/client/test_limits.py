@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,22 +19,9 @@ from kdrec.samples import make_shapes
 from kdrec.store import LocalStorage, RecordingReader
 from kdrec.testing import make_plan, make_recording
 from tests.programs import environment, service
-from tests.promises.test_one_reader import everything, serving
+from tests.promises.test_one_reader import everything
 
 GROWTH = 8 * 2**20
-
-
-@pytest.fixture(scope="module")
-def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("served") / "r.zarr"
-    make_recording(path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def url(path: Path) -> Iterator[str]:
-    with serving(path.parent) as address:
-        yield f"{address}/r"
 
 
 def files_size(folder: Path) -> int:

@@ -115,11 +115,20 @@ def test_without_a_token_none_is_sent(
     assert first.seen == [("/key", None)]
 
 
-@pytest.mark.parametrize("url", ["http://user:pass@host/x", "https://token@host"])
+@pytest.mark.parametrize(
+    "url", ["http://user:pass@host/x", "http://user:pass@host/x?y", "https://token@host"]
+)
 def test_an_address_with_a_password_is_refused_and_not_repeated(url: str) -> None:
     with pytest.raises(InvalidInputError, match="must not hold a user or password") as refusal:
         HttpTransport(url)
     assert "pass@" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("url", ["http://host/mn?token=secret", "http://host/mn#secret"])
+def test_an_address_with_a_query_is_refused_and_what_is_in_it_not_repeated(url: str) -> None:
+    with pytest.raises(InvalidInputError, match="http://host/mn must be all of") as refusal:
+        HttpTransport(url)
+    assert "secret" not in str(refusal.value)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 """A transfer that breaks off goes on where it broke, or begins again where that cannot be known."""
 
+import gzip
 import pickle
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,7 +12,7 @@ from typing import Any
 import pytest
 
 from kdrec.client import HttpTransport
-from kdrec.errors import StorageError
+from kdrec.errors import ServiceError, StorageError
 
 MIB = 2**20
 OLD, NEW = bytes(range(250)) * 40, bytes(range(1, 251)) * 40
@@ -33,6 +35,7 @@ class Breaking(ThreadingHTTPServer):
         self.asked: list[str | None] = []
         self.tag = '"{}"'
         self.honest = True
+        self.coding = ""
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
 
     def next(self, values: list[Any]) -> Any:
@@ -60,6 +63,8 @@ class Answer(BaseHTTPRequestHandler):
         if start:
             self.send_header("Content-Range", f"bytes {place}-{len(data) - 1}/{len(data)}")
         self.send_header("ETag", tag)
+        if self.server.coding:
+            self.send_header("Content-Encoding", self.server.coding)
         self.send_header("Content-Length", str(len(data) - place))
         self.end_headers()
         self.wfile.write(data[place:][:end])
@@ -114,6 +119,18 @@ def test_a_large_file_comes_over_a_line_that_breaks_more_often_than_a_file_is_tr
     with breaking([data], [MIB]) as server:
         assert over(server).get("key") == data
         assert len(server.asked) == 12
+
+
+def test_what_comes_compressed_is_not_unpacked() -> None:
+    with breaking([gzip.compress(bytes(50 * MIB))], [None]) as server:
+        server.coding = "gzip"
+        tracemalloc.start()
+        with pytest.raises(ServiceError, match=r"comes compressed \(gzip\)"):
+            over(server).get("key")
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert most < 5 * MIB
+    assert len(server.asked) == 1
 
 
 def test_without_progress_five_tries_are_all_and_each_pause_is_longer() -> None:

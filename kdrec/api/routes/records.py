@@ -39,11 +39,10 @@ def read_records(
 ) -> StreamingResponse:
     """Parameters and logits of one view, as Arrow IPC stream or JSON."""
     recording = catalog.find(RecordingAddress.parse(name))
-    query = parse_query(
-        recording.reader, view=view, start=start, stop=stop, samples=samples, names=names
-    )
+    reader = state.record_readers.reader(recording)
+    query = parse_query(reader, view=view, start=start, stop=stop, samples=samples, names=names)
     media_type = choose_format(request.headers.get("accept"))
-    batches = query.batches(recording.reader)
+    batches = query.batches(reader)
     if media_type == ARROW:
         metadata = {"recording": recording.name, "view": str(view)}
         pieces = arrow_stream(batches, metadata=metadata | {"identity": recording.identity or ""})

@@ -6,6 +6,7 @@ import sys
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from kdrec.augment import format_augmentation, parse_augmentation
@@ -20,6 +21,7 @@ from kdrec.cli.terminal import (
     percent,
     progress_bar,
     say,
+    say_error,
     show_json,
     show_rows,
     size,
@@ -67,6 +69,7 @@ def record(
     batch_size: options.BatchSize = "32",
     block_samples: options.BlockSamples = None,
     fast: options.Fast = False,
+    compiled: options.Compile = False,
     part: options.Part = None,
     begin_timeout: options.BeginTimeout = 1800.0,
     retry_seconds: options.RetrySeconds = 300.0,
@@ -124,6 +127,7 @@ def record(
         precision=precision,
         votes=None if votes is None else Votes(votes, vote_augmentation),
         fast=fast,
+        compiled=compiled,
     )
     request = RecordRequest(
         out=out,
@@ -163,8 +167,10 @@ def record(
     )
     journal_log = RecordLog(find_log(out, share, log), share, now=lambda: datetime.now(UTC))
     quiet = part is None and share.index > 0  # one process of a launcher speaks for all
-    with terminated_like_interrupted():
-        result, spent = _run(request, samples, conduct, journal_log, price_per_hour=price_per_hour)
+    with terminated_like_interrupted(abandon=partial(_abandon, journal_log)):
+        result, spent = _run(
+            request, samples, conduct, journal_log, quiet=quiet, price_per_hour=price_per_hour
+        )
     if not quiet:
         if result.new_records < result.records:
             say(
@@ -180,6 +186,7 @@ def _run(
     conduct: "Conduct",
     log: RecordLog,
     *,
+    quiet: bool,
     price_per_hour: float | None,
 ) -> tuple["RecordResult", dict[str, Any]]:
     """Record, watched; the result, and what it took."""
@@ -189,8 +196,8 @@ def _run(
     started = clock()
     log.write("start", recording=str(request.out))
     try:
-        with progress_bar("recording", "records", shown=conduct.share.index == 0) as bar:
-            watch = RecordWatch(bar, log, conduct.share, clock=clock)
+        with progress_bar("recording", "records", shown=not quiet) as bar:
+            watch = RecordWatch(bar, log, conduct.share, views=request.views, clock=clock)
             teacher = load_teacher(request.teacher)
             result = record(request, teacher, samples, watch, conduct=conduct, journal=watch)
         spent = watch.spent.summary(clock() - started, price_per_hour=price_per_hour)
@@ -203,6 +210,13 @@ def _run(
     finally:
         log.close()
     return result, spent
+
+
+def _abandon(log: RecordLog) -> None:
+    """Last words of a process that was told to stop and cannot."""
+    reason = "a store or device did not answer; what was at hand is abandoned"
+    log.write("stop", error="Abandoned", message=reason)
+    say_error(f"{reason}; what was committed stays, the same command continues")
 
 
 def _with_remedy(error: InvalidInputError) -> InvalidInputError:

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -80,11 +80,18 @@ class PatientStorage:
     def delete(self, key: str) -> None:
         self._ask(self._place.delete, key)
 
-    def lock(self, *, while_waiting: Callable[[], None]) -> AbstractContextManager[LockHolder]:
-        return self._place.lock(while_waiting=while_waiting)
+    @contextmanager
+    def lock(self, *, while_waiting: Callable[[], None]) -> Iterator[LockHolder]:
+        with ExitStack() as stack:
+            yield self._ask(
+                lambda: stack.enter_context(self._place.lock(while_waiting=while_waiting))
+            )
 
-    def joined(self, *, while_waiting: Callable[[], None]) -> AbstractContextManager[None]:
-        return self._place.joined(while_waiting=while_waiting)
+    @contextmanager
+    def joined(self, *, while_waiting: Callable[[], None]) -> Iterator[None]:
+        with ExitStack() as stack:
+            self._ask(lambda: stack.enter_context(self._place.joined(while_waiting=while_waiting)))
+            yield
 
     def claim(self, name: str) -> Claim | None:
         return self._ask(self._place.claim, name)

@@ -10,20 +10,26 @@ from kdrec.errors import InvalidInputError
 from kdrec.recorder import TeacherOptions, load_teacher
 from kdrec.store import LocalStorage, find_manifest
 from tests.programs import contents, kdrec, options
+from tests.recorder.toy_teachers import write_toys
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
 
-@pytest.fixture
-def cache(tmp_path: Path) -> Iterator[dict[str, str]]:
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Where inductor keeps what it compiled: nowhere else, and not for longer."""
-    yield {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "inductor")}
+    yield {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path_factory.mktemp("inductor"))}
     torch.compiler.reset()
+
+
+@pytest.fixture
+def teachers(tmp_path: Path) -> Path:
+    return write_toys(tmp_path)
 
 
 def command(teachers: Path) -> list[str]:
     settings = {
-        "teacher": f"{teachers}:PointsLast",
+        "teacher": f"{teachers}:Toy",
         "data": "shapes",
         "data-arg": ["count=20", "num_points=16"],
         "views": 2,
@@ -57,13 +63,13 @@ def test_what_is_compiled_says_what_the_network_says(
     teachers: Path, cache: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(*next(iter(cache.items())))
-    factory = f"{teachers}:PointsLast"
+    factory = f"{teachers}:Toy"
     plain = load_teacher(TeacherOptions(factory))
     compiled = load_teacher(TeacherOptions(factory, compiled=True))
     assert plain.compiled is None
     assert compiled.compiled is not None
     assert compiled.digest == plain.digest
-    points_BN3 = torch.linspace(-1, 1, 4 * 16 * 3).reshape(4, 16, 3)
+    points_BN3 = torch.linspace(-1, 1, 8 * 16 * 3).reshape(8, 16, 3)
     torch.testing.assert_close(compiled.logits(points_BN3), plain.logits(points_BN3))
     assert torch.equal(compiled.uncompiled().logits(points_BN3), plain.logits(points_BN3))
 

@@ -2,12 +2,13 @@
 
 import os
 import shlex
-import sys
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
+
+import typer
 
 from kdrec.augment import format_augmentation, parse_augmentation
 from kdrec.cli import record_options as options
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 
 def record(
+    context: typer.Context,
     out: options.Out,
     teacher: options.TeacherFactory,
     data: options.Data,
@@ -168,9 +170,14 @@ def record(
     journal_log = RecordLog(find_log(out, share, log), share, now=lambda: datetime.now(UTC))
     quiet = part is None and share.index > 0  # one process of a launcher speaks for all
     with terminated_like_interrupted(abandon=partial(_abandon, journal_log)):
-        result, spent = _run(
-            request, samples, conduct, journal_log, quiet=quiet, price_per_hour=price_per_hour
-        )
+        try:
+            result, spent = _run(
+                request, samples, conduct, journal_log, quiet=quiet, price_per_hour=price_per_hour
+            )
+        except InvalidInputError as error:
+            if error.kind is ErrorKind.OUT_OF_MEMORY:
+                raise _with_remedy(error, context.obj) from error
+            raise
     if not quiet:
         if result.new_records < result.records:
             say(
@@ -204,8 +211,6 @@ def _run(
         log.write("end", identity=result.identity, **spent)
     except BaseException as error:
         log.write("stop", error=type(error).__name__, message=str(error))
-        if isinstance(error, InvalidInputError) and error.kind is ErrorKind.OUT_OF_MEMORY:
-            raise _with_remedy(error) from error
         raise
     finally:
         log.close()
@@ -219,9 +224,9 @@ def _abandon(log: RecordLog) -> None:
     say_error(f"{reason}; what was committed stays, the same command continues")
 
 
-def _with_remedy(error: InvalidInputError) -> InvalidInputError:
+def _with_remedy(error: InvalidInputError, arguments: list[str]) -> InvalidInputError:
     """An error that memory ran out, with the command that goes on."""
-    command = shlex.join(["kdrec", *sys.argv[1:]])
+    command = shlex.join(["kdrec", *arguments])
     return InvalidInputError(
         f"{error}. The batch size of a recording that was begun stays: when the memory is free "
         f"again, continue with `{command}`; a new recording may have --fast, which halves the "

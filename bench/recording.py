@@ -169,9 +169,9 @@ def _compare(way: Way, options: argparse.Namespace, folder: Path) -> None:
         augmentation=_AUGMENTATION,
         views=options.views,
         batch_size=size,
-        class_map=tuple(range(8)),
     )
     samples = _samples(request, teacher, seconds=options.seconds)
+    request = replace(request, class_map=tuple(range(len(samples.class_names or ()))))
     pairs = list(_runs(request, teacher, samples, runs=options.runs, folder=folder))
     records = options.views * len(samples)
     print(f"\n{way} ({size}): {len(samples)} clouds x {options.views} views, "

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -17,7 +18,7 @@ from kdrec.recorder.journal import BlockReport, Journal
 from kdrec.recorder.passes import AskedBlock, TeacherPass
 from kdrec.recorder.proof import check_proof
 from kdrec.recorder.score import score_block
-from kdrec.store import Plan, ProofRecords, RecordingWriter
+from kdrec.store import LedgerEntry, Plan, ProofRecords, RecordingWriter
 
 _PENDING_BLOCKS = 2  # written or waiting to be, while the teacher is at the next
 # A GPU leaves the host's cores free; on a CPU the teacher has them.
@@ -54,6 +55,7 @@ class BlockWork:
         journal: Hears of each block.
         clock: Seconds from any beginning.
         stop: Set when the work ends early, so that nobody waits for a storage to recover.
+        insist: Calls again for a while what a storage refuses.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class BlockWork:
         journal: Journal,
         clock: Callable[[], float],
         stop: threading.Event,
+        insist: Callable[[Callable[[], LedgerEntry]], LedgerEntry],
     ) -> None:
         self._plan = plan
         self._pass = teacher_pass
@@ -74,6 +77,7 @@ class BlockWork:
         self._journal = journal
         self._clock = clock
         self._stop = stop
+        self._insist = insist
 
     def record(self, queue: BlockQueue, *, on_records: Callable[[int], None]) -> None:
         """Record every block that the queue gives.
@@ -147,13 +151,15 @@ class BlockWork:
             if not claim.is_mine() or self._writer.is_committed(block):
                 self._journal.on_lost(block)
                 return
-            entry = self._writer.commit(
+            commit = partial(
+                self._writer.commit,
                 block,
                 answered.asked.parameters_GSP,
                 logits_GSC,
                 correct=score_block(self._plan, self._pass.samples, block, logits_GSC),
                 batch_size=answered.batch_size,
             )
+            entry = self._insist(commit)  # also where the whole disk is gone for a while
         finally:
             claim.release()
         ended = self._clock()

@@ -61,6 +61,10 @@ class PatientStorage:
             reraise=True,
         )
 
+    def insist(self, call: Callable[[], T]) -> T:
+        """Make a call that needs several of the storage's, and may be made again."""
+        return self._ask(call)
+
     @property
     def stale_after(self) -> float:
         return self._place.stale_after

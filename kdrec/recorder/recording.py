@@ -319,6 +319,7 @@ class _Session:
             journal=self._journal,
             clock=self._conduct.clock,
             stop=self._stop,
+            insist=self._patient.insist,
         )
         while missing:  # again where a claim was lost to a process that died in its turn
             queue = BlockQueue(

@@ -18,6 +18,7 @@ from kdrec.errors import (
     IntegrityError,
     InvalidInputError,
     NotFoundError,
+    StorageError,
 )
 from kdrec.store.arrays import (
     AnyArray,
@@ -233,9 +234,9 @@ class RecordingWriter:
 
         Raises:
             InvalidInputError: The encoding cannot keep a logit within its bound.
-            StorageError: The disk refuses; nothing of the block is committed.
+            StorageError: The disk refuses, or the recording is not there any more; nothing of the
+                block is committed.
             ConflictError: The recording is sealed, and these are other bytes than it had.
-            IntegrityError: The recording was removed meanwhile.
         """
         self._check_still_there()
         if not np.isfinite(logits_GSC).all():
@@ -319,9 +320,10 @@ class RecordingWriter:
         try:
             self._storage.size(ROOT_KEY)
         except NotFoundError as error:
-            raise IntegrityError(
-                f"{self._where} was removed while it was recorded; run the same kdrec record again "
-                "to begin anew"
+            raise StorageError(
+                f"{self._where} is not there any more: its disk is not mounted, or it was removed "
+                "while it was recorded; mount the disk, or run the same kdrec record again to "
+                "begin anew"
             ) from error
 
     def _find_seal(self) -> Seal | None:

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -65,10 +66,15 @@ def main() -> None:
     parser.add_argument("--samples", type=int, nargs="+", default=[62_500, 250_000, 1_000_000])
     parser.add_argument("--views", type=int, default=2)
     options = parser.parse_args()
+    print_memory(options.samples, views=options.views)
+
+
+def print_memory(counts: Sequence[int], *, views: int) -> None:
+    """Record so many samples, one number after the other, and print what it took."""
     print(f"{'samples':>12}{'points':>14}{'private memory':>18}{'seconds':>10}")
-    for count in options.samples:
+    for count in counts:
         started = time.monotonic()
-        peak = record(count, options.views)
+        peak = record(count, views)
         points = count * NUM_POINTS * 3 * 4 / _MEBI
         seconds = time.monotonic() - started
         print(

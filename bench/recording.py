@@ -1,51 +1,77 @@
 """Records a second of `kdrec record` against a bare loop over the same teacher and batches.
 
-The bare loop has the data in memory, applies the same augmentation, runs the teacher and keeps the
-logits in a list: no probe, no proof, no encoding, no disk. Both run in turn, several times; printed
-are the ratios of each pair, and where the time of kdrec goes. Each teacher is asked about as many
-views as the bare loop does in --seconds, one at least.
+For each teacher (a tiny one, PointNet, a graph network) and each way of computing, the bare loop
+and the recorder run in turn, several times. The bare loop has the data in memory, on the GPU where
+there is one, applies the same augmentation, runs the teacher and keeps the logits: no probe, no
+proof, no encoding, no disk. Printed are the ratios of each pair, where the rest of the time goes,
+on a GPU how long it was idle and what it computes of what it could, and at the end the most private
+memory by the number of samples.
 
-    python -m bench.recording [--teachers pointnet-s pointnet dgcnn] [--samples 608]
-        [--seconds 60] [--runs 3] [--device cpu]
-
-Peak memory against the number of samples: python -m bench.many_samples
+    python -m bench.recording [--teachers pointnet-s pointnet pointvig-s] [--seconds 10] [--runs 5]
+    python -m bench.recording --device cuda --precisions float32 bf16 --batch-sizes 256 auto \
+        --compiled no yes
 """
 
 import argparse
+import itertools
 import statistics
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from bench import many_samples
 from bench.pairs import print_pairs
 from kdrec.augment import parse_augmentation
-from kdrec.models import build_model
+from kdrec.models import build_model, measure_cost
 from kdrec.recorder import (
     BlockReport,
-    Failure,
+    Precision,
     RecordProgress,
     RecordRequest,
     Teacher,
     TeacherOptions,
+    TeacherPass,
+    largest_batch_size,
     load_teacher,
     record,
 )
+from kdrec.recorder.precision import PRECISIONS, compute_precision
 from kdrec.samples import SampleSet, make_shapes
 from kdrec.store import Block
 
-_CLASSES, _BATCH = 40, 32
+_CLASSES, _POINTS, _MEBI = 40, 1024, 2**20
 _AUGMENTATION = parse_augmentation("scale=0.9:1.1,rotate_y=15,translate=0.05")
+_MATRIX, _PRODUCTS = 8192, 20
 
 
-class _Watch:
-    """Notes when the first batch is done, after probes and proof, and hears of every block."""
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a teacher computes."""
+
+    teacher: str
+    device: str
+    precision: Precision
+    batch_size: str
+    compiled: bool
+
+    def __str__(self) -> str:
+        how = "compiled" if self.compiled else "eager"
+        return f"{self.teacher}, {self.precision}, batch {self.batch_size}, {how}, {self.device}"
+
+
+class Watch:
+    """Notes when things happen in a recording, and what its blocks took."""
 
     def __init__(self) -> None:
         self.began = 0.0
+        self.before = 0
         self.blocks: list[BlockReport] = []
 
     def on_probe(self, report: object, score: object) -> None: ...
@@ -53,6 +79,10 @@ class _Watch:
     def on_wait(self) -> None: ...
 
     def on_found(self, found: object) -> None: ...
+
+    def on_failure(self, failure: object) -> None: ...
+
+    def on_lost(self, block: Block) -> None: ...
 
     def on_progress(self, progress: RecordProgress) -> None:
         if not self.began:
@@ -62,114 +92,168 @@ class _Watch:
     def on_block(self, report: BlockReport) -> None:
         self.blocks.append(report)
 
-    def on_failure(self, failure: Failure) -> None: ...
-
-    def on_lost(self, block: Block) -> None: ...
-
 
 @dataclass(frozen=True, slots=True)
-class _Bare:
-    """What a bare loop took: seconds by the clock, and of the processor."""
-
-    clock: float
-    processor: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Recorded:
-    """What a recording took, in seconds.
+class Run:
+    """Seconds of a recording.
 
     Attributes:
         whole: All of it.
-        processor: Of the processor, by all threads.
-        before: Until the first batch of the first block was done.
-        teacher: In blocks: drawing, augmenting, asking.
-        writing: Encoding and writing, in a thread beside the teacher.
-        loop: From the first batch to the seal, stretched to all records.
+        setup: Before the first batch came back: probes, score, proof.
+        blocks: From then to the seal.
+        teacher: At the teacher; on a GPU, that it took.
+        write: Encoding and writing, beside the teacher.
+        per_record: From the first batch to the seal.
     """
 
     whole: float
-    processor: float
-    before: float
+    setup: float
+    blocks: float
     teacher: float
-    writing: float
-    loop: float
+    write: float
+    per_record: float
 
 
 @torch.inference_mode()
-def _bare(request: RecordRequest, teacher: Teacher, samples: SampleSet) -> _Bare:
-    """What a script would do: draw, augment, ask the network, keep the logits."""
-    started, processor = time.perf_counter(), time.process_time()
-    kept = []
-    for view in range(request.views):
-        numbers = np.arange(len(samples))
-        drawn = request.augmentation.draw(request.seed, views=view, samples_B=numbers)
-        for start in range(0, len(samples), _BATCH):
-            rows = slice(start, start + _BATCH)
-            points = torch.from_numpy(samples.points_SND[rows]).to(teacher.device)
-            inputs = request.augmentation.apply(points, drawn.rows(rows))
-            kept.append(teacher.module(inputs).cpu().numpy())
-    return _Bare(time.perf_counter() - started, time.process_time() - processor)
+def _bare(request: RecordRequest, teacher: Teacher, samples: SampleSet) -> float:
+    """Seconds of what a script would do: draw, augment, ask the network, keep the logits."""
+    assert isinstance(request.batch_size, int)
+    network = teacher.module if teacher.compiled is None else teacher.compiled
+    points_SND = torch.from_numpy(samples.points_SND).to(teacher.device)
+    numbers = np.arange(len(samples))
+    started = time.perf_counter()
+    kept: list[Tensor] = []
+    with compute_precision(teacher.options.precision, teacher.device):
+        for view in range(request.views):
+            drawn = request.augmentation.draw(request.seed, views=view, samples_B=numbers)
+            for start in range(0, len(samples), request.batch_size):
+                rows = slice(start, start + request.batch_size)
+                inputs_BND = request.augmentation.apply(points_SND[rows], drawn.rows(rows))
+                kept.append(network(inputs_BND).clone())
+    torch.cat(kept).cpu()
+    return time.perf_counter() - started
 
 
-def _recorded(request: RecordRequest, teacher: Teacher, samples: SampleSet) -> _Recorded:
-    watch, started, processor = _Watch(), time.perf_counter(), time.process_time()
+def _recorded(request: RecordRequest, teacher: Teacher, samples: SampleSet) -> Run:
+    watch, started = Watch(), time.perf_counter()
     record(request, teacher, samples, watch, journal=watch)
     ended = time.perf_counter()
-    records = request.views * len(samples)
-    return _Recorded(
+    records = request.views * len(samples) - watch.before
+    return Run(
         whole=ended - started,
-        processor=time.process_time() - processor,
-        before=watch.began - started,
-        teacher=sum(block.teacher_seconds for block in watch.blocks),
-        writing=sum(block.write_seconds for block in watch.blocks),
-        loop=(ended - watch.began) * records / (records - watch.before),
+        setup=watch.began - started,
+        blocks=ended - watch.began,
+        teacher=sum(report.teacher_seconds for report in watch.blocks),
+        write=sum(report.write_seconds for report in watch.blocks),
+        per_record=(ended - watch.began) / records,
     )
 
 
-def _compare(name: str, options: argparse.Namespace, samples: SampleSet, folder: Path) -> None:
-    weights = folder / f"{name}.pt"
+def _compare(way: Way, options: argparse.Namespace, folder: Path) -> None:
+    """Print what a way of computing gives."""
+    weights = folder / f"{way.teacher}.pt"
     torch.manual_seed(0)
-    torch.save(build_model(name, num_classes=_CLASSES).state_dict(), weights)
-    asked = TeacherOptions(factory=name, weights=weights, device=options.device)
+    torch.save(build_model(way.teacher, num_classes=_CLASSES).state_dict(), weights)
+    asked = TeacherOptions(
+        factory=way.teacher,
+        weights=weights,
+        device=way.device,
+        precision=way.precision,
+        compiled=way.compiled,
+    )
     teacher = load_teacher(asked)
+    size = _batch_size(way, teacher)
     request = RecordRequest(
-        out=folder / f"{name}-warm.zarr",
+        out=folder,
         teacher=asked,
         augmentation=_AUGMENTATION,
-        views=1,
-        batch_size=_BATCH,
-        class_map=tuple(range(len(samples.class_names or ()))),
+        views=options.views,
+        batch_size=size,
     )
-    few = samples.rows(np.arange(min(len(samples), 4 * _BATCH)))
-    _bare(request, teacher, few)
-    one_view = _bare(request, teacher, few).clock * len(samples) / len(few)
-    _recorded(request, teacher, few)
-    views = max(1, round(options.seconds / one_view))
-    pairs = []
-    for run in range(options.runs):
-        again = replace(request, out=folder / f"{name}-{run}.zarr", views=views)
-        pairs.append((_bare(again, teacher, samples), _recorded(again, teacher, samples)))
-    _print(name, views, len(samples), pairs)
+    samples = _samples(request, teacher, seconds=options.seconds)
+    request = replace(request, class_map=tuple(range(len(samples.class_names or ()))))
+    pairs = list(_runs(request, teacher, samples, runs=options.runs, folder=folder))
+    records = options.views * len(samples)
+    print(f"\n{way} ({size}): {len(samples)} clouds x {options.views} views, "
+          f"{torch.get_num_threads()} threads")  # fmt: skip
+    whole = [(bare, run.whole) for bare, run in pairs]
+    after = [(bare, run.per_record * records) for bare, run in pairs]
+    print_pairs("kdrec record, all of it", "bare loop", whole, amount=records, unit="records/s")
+    print_pairs(
+        "kdrec record, after the probes", "bare loop", after, amount=records, unit="records/s"
+    )
+    _print_rest([run for _, run in pairs], records, way, teacher)
 
 
-def _print(name: str, views: int, samples: int, pairs: list[tuple[_Bare, _Recorded]]) -> None:
-    print(f"\n{name}, {samples} clouds x {views} views, {torch.get_num_threads()} threads")
-    for what, seconds in {
-        "all of it": [(bare.clock, ours.whole) for bare, ours in pairs],
-        "after probes and proof": [(bare.clock, ours.loop) for bare, ours in pairs],
-        "all of it, by CPU seconds": [(bare.processor, ours.processor) for bare, ours in pairs],
-    }.items():
-        print_pairs(
-            f"kdrec record, {what}", "bare loop", seconds, amount=views * samples, unit="records/s"
-        )
+def _batch_size(way: Way, teacher: Teacher) -> int:
+    if way.batch_size != "auto":
+        return int(way.batch_size)
+    some = make_shapes(4096, seed=0, num_points=_POINTS)
+    return largest_batch_size(TeacherPass(teacher.uncompiled(), some, _AUGMENTATION, 0, 1))
+
+
+def _samples(request: RecordRequest, teacher: Teacher, *, seconds: float) -> SampleSet:
+    """As many whole batches as the bare loop asks in about this time."""
+    assert isinstance(request.batch_size, int)
+    few = make_shapes(request.batch_size, seed=0, num_points=_POINTS)
+    _bare(replace(request, views=1), teacher, few)  # warms up and compiles
+    a_batch = _bare(replace(request, views=2), teacher, few) / 2
+    batches = max(1, round(seconds / (a_batch * request.views)))
+    return make_shapes(batches * request.batch_size, seed=0, num_points=_POINTS)
+
+
+def _runs(
+    request: RecordRequest, teacher: Teacher, samples: SampleSet, *, runs: int, folder: Path
+) -> Iterator[tuple[float, Run]]:
+    for run in range(-1, runs):
+        with tempfile.TemporaryDirectory(dir=folder) as place:
+            bare = _bare(request, teacher, samples)
+            recorded = _recorded(replace(request, out=Path(place) / "r.zarr"), teacher, samples)
+        if run >= 0:  # the first pair warms up
+            yield bare, recorded
+
+
+def _print_rest(runs: Sequence[Run], records: int, way: Way, teacher: Teacher) -> None:
+    """Where the time goes that the teacher has not, by the median of the runs."""
     shares = {
-        "until the first batch: probes and proof": [s.before / s.whole for _, s in pairs],
-        "the teacher's loop": [s.teacher / s.whole for _, s in pairs],
-        "encoding and writing, beside the loop": [s.writing / s.whole for _, s in pairs],
+        "before the first batch came back": [run.setup / run.whole for run in runs],
+        "at the teacher, augmentation included": [run.teacher / run.whole for run in runs],
+        "neither": [max(0.0, run.blocks - run.teacher) / run.whole for run in runs],
+        "encoding and writing, beside the teacher": [run.write / run.whole for run in runs],
     }
-    for part, values in shares.items():
-        print(f"  {part:46}{100 * statistics.median(values):6.2f} % of the time")
+    for name, values in shares.items():
+        print(f"{name:48}{100 * statistics.median(values):13.1f} %")
+    if teacher.device.type != "cuda":
+        return
+    idle = statistics.median(max(0.0, 1 - run.teacher / run.blocks) for run in runs)
+    cost = measure_cost(teacher.module, num_points=_POINTS, device=teacher.device)
+    reached = statistics.median(records / run.teacher for run in runs) * cost.flops
+    limit = _most_flops(way.precision, teacher.device)
+    print(f"{'GPU idle, after the probes':48}{100 * idle:13.1f} %")
+    print(f"{'of the FLOP/s of a large product there':48}{100 * reached / limit:13.1f} %   "
+          f"({reached / 1e12:.3g} of {limit / 1e12:.3g} T)")  # fmt: skip
+
+
+@torch.inference_mode()
+def _most_flops(precision: Precision, device: torch.device) -> float:
+    """What the device does at most for this precision: a product of large matrices."""
+    matrix = torch.rand(_MATRIX, _MATRIX, device=device)
+    began, ended = (_timing_event() for _ in range(2))
+    with compute_precision(precision, device):
+        kind = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else None
+        matrix = matrix if kind is None else matrix.to(kind)
+        torch.mm(matrix, matrix)
+        began.record()
+        for _ in range(_PRODUCTS):
+            torch.mm(matrix, matrix)
+        ended.record()
+    torch.cuda.synchronize(device)
+    seconds = float(began.elapsed_time(ended)) / 1000
+    return 2 * float(_MATRIX) ** 3 * _PRODUCTS / seconds
+
+
+def _timing_event() -> Any:
+    return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
 
 
 def main() -> None:
@@ -177,16 +261,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--teachers", nargs="+", default=["pointnet-s", "pointnet", "dgcnn"])
-    parser.add_argument("--samples", type=int, default=608)
-    parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--teachers", nargs="+", default=["pointnet-s", "pointnet", "pointvig-s"])
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=["float32"])
+    parser.add_argument("--batch-sizes", nargs="+", default=["32"])
+    parser.add_argument("--compiled", nargs="+", choices=("no", "yes"), default=["no"])
+    parser.add_argument("--views", type=int, default=16)
+    parser.add_argument("--seconds", type=float, default=10.0, help="of a run of the bare loop")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--memory", type=int, nargs="*", default=[20_000, 80_000],
+                        help="numbers of samples; none to leave it out")  # fmt: skip
     options = parser.parse_args()
-    samples = make_shapes(options.samples, seed=0, num_points=1024)
-    with tempfile.TemporaryDirectory() as folder:
-        for name in options.teachers:
-            _compare(name, options, samples, Path(folder))
+    if options.device != "cpu":
+        print(torch.cuda.get_device_name(options.device))
+    ways = itertools.product(
+        options.teachers, options.precisions, options.batch_sizes, options.compiled
+    )
+    for teacher, precision, batch_size, compiled in ways:
+        way = Way(teacher, options.device, precision, batch_size, compiled == "yes")
+        with tempfile.TemporaryDirectory() as folder:
+            _compare(way, options, Path(folder))
+    if options.memory:
+        print("\nmemory by the number of samples, 2 views (bench.many_samples)")
+        many_samples.print_memory(options.memory, views=2)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from types import ModuleType
 from typing import Any, TypeAlias
 
 import array_api_compat
-import numpy as np
 import numpy.typing as npt
 
 Array: TypeAlias = Any
@@ -33,30 +32,25 @@ def like(values: npt.NDArray[Any], array: Array) -> Array:
     return xp.asarray(values, device=array_api_compat.device(array))
 
 
-def per_cloud(values_B: npt.NDArray[np.float64], array: Array) -> Array:
-    """One float32 per cloud, shape (B, 1), to be broadcast over its points."""
-    return like(values_B.astype(np.float32)[:, None], array)
-
-
 def on_every_point(
     operator: Callable[[Array, Array], Array],
     vectors_BN3: Array,
-    values_B3: npt.NDArray[np.float64],
+    values_B3: Array,
 ) -> Array:
     """An arithmetic operator between every point of a cloud and one vector for the cloud.
 
     Args:
         operator: Elementwise.
         vectors_BN3: float32.
-        values_B3: Rounded to float32 first.
+        values_B3: float32, of the same kind and device.
     """
     xp = namespace(vectors_BN3)
     batch, num_points, _ = vectors_BN3.shape
     # Rows of some points: broadcasting over three numbers alone takes four times as long.
     together = math.gcd(num_points, _POINTS_TOGETHER)
     rows = xp.reshape(vectors_BN3, (batch, num_points // together, 3 * together))
-    values = np.tile(values_B3.astype(np.float32), (1, together))[:, None, :]
-    return xp.reshape(operator(rows, like(values, vectors_BN3)), (batch, num_points, 3))
+    values = xp.tile(values_B3, (1, together))[:, None, :]
+    return xp.reshape(operator(rows, values), (batch, num_points, 3))
 
 
 def replace_columns(points_BND: Array, columns: slice, vectors_BN3: Array) -> Array:

@@ -3,7 +3,11 @@
 Only shape-level operations, as in arXiv 2409.02020: a few numbers per cloud. What would need a
 number per point (jitter) is refused, because storing it multiplies the recording by about 70.
 
-Shape letters: B batch, N points, D channels, P parameters of the operation, W 64-bit words.
+What parameters become before they meet points (a sine, a sign an axis) is computed on the host in
+float64 and rounded once, so that every device multiplies and adds the same float32 numbers.
+
+Shape letters: B batch, N points, D channels, P parameters of the operation, W numbers it computes
+with.
 """
 
 import math
@@ -12,6 +16,7 @@ from typing import Annotated, ClassVar, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from array_api_compat import device
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from kdrec import rng
@@ -19,10 +24,8 @@ from kdrec.augment.arrays import (
     Array,
     divide_or_keep,
     length,
-    like,
     namespace,
     on_every_point,
-    per_cloud,
     replace_columns,
     stack,
 )
@@ -42,6 +45,7 @@ class _Operation(BaseModel):
     """What all operations share: fields are the description, methods the behaviour."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    num_numbers: ClassVar[int] = 0  # W
 
     def columns(self) -> tuple[Column, ...]:
         """The stored parameters, none for most of the parameterless operations."""
@@ -53,6 +57,10 @@ class _Operation(BaseModel):
             [rng.integers(words_BP[:, p], c.low, c.high) for p, c in enumerate(self.columns())],
             axis=1,
         )
+
+    def numbers(self, values_BP: FloatArray) -> FloatArray:
+        """What points are computed with, (B, W), from the parameters."""
+        return values_BP
 
 
 class _RangeOperation(_Operation):
@@ -73,6 +81,7 @@ class Scale(_RangeOperation):
     op: Literal["scale"] = "scale"
     axes: Literal["each", "common"] = "each"
     usage: ClassVar[str] = "scale=LOW:HIGH (one factor an axis) or scale=LOW:HIGH:common"
+    num_numbers: ClassVar[int] = 3
 
     @model_validator(mode="after")
     def _positive(self) -> "Scale":
@@ -88,8 +97,11 @@ class Scale(_RangeOperation):
             column(n, self.low, self.high, exponent=_FACTOR_EXPONENT, unit="factor") for n in names
         )
 
-    def apply(self, points_BND: Array, values_BP: FloatArray, channels: tuple[str, ...]) -> Array:
-        return _stretch(points_BND, np.broadcast_to(values_BP, (len(values_BP), 3)), channels)
+    def numbers(self, values_BP: FloatArray) -> FloatArray:
+        return np.broadcast_to(values_BP, (len(values_BP), 3))
+
+    def apply(self, points_BND: Array, numbers_BW: Array, channels: tuple[str, ...]) -> Array:
+        return _stretch(points_BND, numbers_BW, channels)
 
 
 class Translate(_RangeOperation):
@@ -97,6 +109,7 @@ class Translate(_RangeOperation):
 
     op: Literal["translate"] = "translate"
     usage: ClassVar[str] = "translate=MOST (from -MOST to MOST) or translate=LOW:HIGH"
+    num_numbers: ClassVar[int] = 3
 
     def columns(self) -> tuple[Column, ...]:
         return tuple(
@@ -104,8 +117,8 @@ class Translate(_RangeOperation):
             for a in "xyz"
         )
 
-    def apply(self, points_BND: Array, values_BP: FloatArray, channels: tuple[str, ...]) -> Array:
-        shifted_BN3 = on_every_point(operator.add, points_BND[..., :3], values_BP)
+    def apply(self, points_BND: Array, numbers_BW: Array, channels: tuple[str, ...]) -> Array:
+        shifted_BN3 = on_every_point(operator.add, points_BND[..., :3], numbers_BW)
         return replace_columns(points_BND, _COORDINATES, shifted_BN3)
 
 
@@ -114,6 +127,7 @@ class Rotate(_RangeOperation):
 
     op: Literal["rotate_x", "rotate_y", "rotate_z"]
     usage: ClassVar[str] = "rotate_y=MOST (degrees, from -MOST to MOST) or rotate_y=LOW:HIGH"
+    num_numbers: ClassVar[int] = 2
 
     @model_validator(mode="after")
     def _within_two_turns(self) -> "Rotate":
@@ -124,20 +138,22 @@ class Rotate(_RangeOperation):
     def columns(self) -> tuple[Column, ...]:
         return (column(self.op, self.low, self.high, exponent=_DEGREE_EXPONENT, unit="degree"),)
 
-    def apply(self, points_BND: Array, values_BP: FloatArray, channels: tuple[str, ...]) -> Array:
+    def numbers(self, values_BP: FloatArray) -> FloatArray:
+        """Cosine and sine."""
+        radians_B1 = values_BP * (math.pi / 180)
+        return np.concatenate([np.cos(radians_B1), np.sin(radians_B1)], axis=1)
+
+    def apply(self, points_BND: Array, numbers_BW: Array, channels: tuple[str, ...]) -> Array:
         turned = replace_columns(
-            points_BND, _COORDINATES, self._turn(points_BND[..., :3], values_BP)
+            points_BND, _COORDINATES, self._turn(points_BND[..., :3], numbers_BW)
         )
         normals = normal_columns(channels)
         if normals is None:
             return turned
-        return replace_columns(turned, normals, self._turn(points_BND[..., normals], values_BP))
+        return replace_columns(turned, normals, self._turn(points_BND[..., normals], numbers_BW))
 
-    def _turn(self, vectors_BN3: Array, degrees_B1: FloatArray) -> Array:
-        # Sine and cosine on the host in float64: every device then multiplies by the same float32.
-        radians_B = degrees_B1[:, 0] * (math.pi / 180)
-        cosine = per_cloud(np.cos(radians_B), vectors_BN3)
-        sine = per_cloud(np.sin(radians_B), vectors_BN3)
+    def _turn(self, vectors_BN3: Array, numbers_B2: Array) -> Array:
+        cosine, sine = numbers_B2[:, :1], numbers_B2[:, 1:]
         axis = "xyz".index(self.op[-1])
         first, second = (axis + 1) % 3, (axis + 2) % 3
         turned = [vectors_BN3[..., a] for a in range(3)]
@@ -153,6 +169,7 @@ class Reflect(_Operation):
     op: Literal["reflect_x", "reflect_y", "reflect_z"]
     probability: float = Field(default=0.5, ge=0, le=1)
     usage: ClassVar[str] = "reflect_x (half of the views) or reflect_x=PROBABILITY"
+    num_numbers: ClassVar[int] = 3
 
     def columns(self) -> tuple[Column, ...]:
         return (Column(name=self.op, low=-1, high=1, exponent=0, unit="sign"),)
@@ -160,10 +177,14 @@ class Reflect(_Operation):
     def draw(self, words_BP: rng.WordArray) -> rng.IntArray:
         return np.where(rng.uniform(words_BP) < self.probability, -1, 1).astype(np.int64)
 
-    def apply(self, points_BND: Array, values_BP: FloatArray, channels: tuple[str, ...]) -> Array:
+    def numbers(self, values_BP: FloatArray) -> FloatArray:
+        """A sign for each axis."""
         signs_B3 = np.ones((len(values_BP), 3))
         signs_B3[:, "xyz".index(self.op[-1])] = values_BP[:, 0]
-        return _stretch(points_BND, signs_B3, channels)
+        return signs_B3
+
+    def apply(self, points_BND: Array, numbers_BW: Array, channels: tuple[str, ...]) -> Array:
+        return _stretch(points_BND, numbers_BW, channels)
 
 
 class Normalize(_Operation):
@@ -172,7 +193,7 @@ class Normalize(_Operation):
     op: Literal["normalize"] = "normalize"
     usage: ClassVar[str] = "normalize (no argument; may stand anywhere)"
 
-    def apply(self, points_BND: Array, values_BP: FloatArray, channels: tuple[str, ...]) -> Array:
+    def apply(self, points_BND: Array, numbers_BW: Array, channels: tuple[str, ...]) -> Array:
         xp = namespace(points_BND)
         points_BN3 = points_BND[..., :3]
         # The mean in float64: in float32 it would depend on the order in which a library sums.
@@ -191,17 +212,17 @@ class Subset(_Operation):
     count: int = Field(ge=1)
     usage: ClassVar[str] = "subset=COUNT (points kept of each cloud)"
 
-    def take(self, points_BND: Array, index_BK: rng.IntArray) -> Array:
+    def take(self, points_BND: Array, index_BK: Array) -> Array:
         """The chosen points in the chosen order."""
-        row_B1 = like(np.arange(len(index_BK))[:, None], points_BND)
-        return points_BND[row_B1, like(index_BK, points_BND)]
+        row_B = namespace(points_BND).arange(len(index_BK), device=device(points_BND))
+        return points_BND[row_B[:, None], index_BK]
 
 
 ParametricOperation: TypeAlias = Scale | Translate | Rotate | Reflect | Normalize
 Operation: TypeAlias = Annotated[ParametricOperation | Subset, Field(discriminator="op")]
 
 
-def _stretch(points_BND: Array, factors_B3: FloatArray, channels: tuple[str, ...]) -> Array:
+def _stretch(points_BND: Array, factors_B3: Array, channels: tuple[str, ...]) -> Array:
     """Multiply coordinates by a factor an axis; normals by its inverse, then to length 1."""
     stretched_BN3 = on_every_point(operator.mul, points_BND[..., :3], factors_B3)
     stretched = replace_columns(points_BND, _COORDINATES, stretched_BN3)

@@ -1,6 +1,6 @@
 """The ordered list of operations: draws the parameters of a view, applies them to points.
 
-Shape letters: B batch, N points, D channels, P parameters.
+Shape letters: B batch, N points, D channels, P parameters, W numbers made of them, K points kept.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from kdrec import rng
-from kdrec.augment.arrays import Array
+from kdrec.augment.arrays import Array, like
 from kdrec.augment.channels import XYZ
 from kdrec.augment.columns import Column
 from kdrec.augment.operations import Operation, Subset
@@ -164,15 +164,56 @@ class Augmentation(BaseModel):
             InvalidInputError: Shape or dtype do not fit.
         """
         _check_points(points_BND, parameters, channels)
-        start = 0
+        index_BK = self.subset_index(parameters, points_BND.shape[1])
+        return self.transform(
+            points_BND,
+            like(self.numbers(parameters), points_BND),
+            None if index_BK is None else like(index_BK, points_BND),
+            channels=channels,
+        )
+
+    def numbers(self, parameters: ViewParameters) -> npt.NDArray[np.float32]:
+        """What `transform` computes with, (B, W): the parameters of all operations, made ready."""
+        parts, start = [np.empty((len(parameters), 0))], 0
+        for operation in self.operations:
+            if not isinstance(operation, Subset):
+                stop = start + len(operation.columns())
+                values_BP = parameters.values_BP[:, start:stop].astype(np.float64)
+                parts.append(operation.numbers(values_BP))
+                start = stop
+        return np.concatenate(parts, axis=1).astype(np.float32)
+
+    def subset_index(self, parameters: ViewParameters, num_points: int) -> rng.IntArray | None:
+        """Which of so many points a subset keeps of each record, (B, K); None without a subset."""
         for place, operation in enumerate(self.operations):
             if isinstance(operation, Subset):
-                index = self._subset_index(place, operation, points_BND.shape[1], parameters)
-                points_BND = operation.take(points_BND, index)
+                return self._subset_index(place, operation, num_points, parameters)
+        return None
+
+    def transform(
+        self,
+        points_BND: Array,
+        numbers_BW: Array,
+        index_BK: Array | None,
+        *,
+        channels: Sequence[str] = XYZ,
+    ) -> Array:
+        """What `apply` does, once everything lies on the device of the points.
+
+        Args:
+            points_BND: As for `apply`.
+            numbers_BW: Of `numbers`.
+            index_BK: Of `subset_index`.
+            channels: As for `apply`.
+        """
+        start = 0
+        for operation in self.operations:
+            if isinstance(operation, Subset):
+                assert index_BK is not None, "subset_index gives it"
+                points_BND = operation.take(points_BND, index_BK)
                 continue
-            stop = start + len(operation.columns())
-            values = parameters.values_BP[:, start:stop].astype(np.float64)
-            points_BND = operation.apply(points_BND, values, tuple(channels))
+            stop = start + operation.num_numbers
+            points_BND = operation.apply(points_BND, numbers_BW[:, start:stop], tuple(channels))
             start = stop
         return points_BND
 

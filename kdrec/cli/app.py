@@ -93,7 +93,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _run(arguments: list[str], *, debug: bool) -> int:
     try:
-        code = app(arguments, standalone_mode=False)
+        code = app(arguments, standalone_mode=False, obj=arguments)
     except Exception as error:  # noqa: BLE001 - the edge of the program: every error is one line
         if debug:
             traceback.print_exc()

@@ -2,11 +2,13 @@
 
 import os
 import shlex
-import sys
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
+
+import typer
 
 from kdrec.augment import format_augmentation, parse_augmentation
 from kdrec.cli import record_options as options
@@ -20,6 +22,7 @@ from kdrec.cli.terminal import (
     percent,
     progress_bar,
     say,
+    say_error,
     show_json,
     show_rows,
     size,
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
 
 
 def record(
+    context: typer.Context,
     out: options.Out,
     teacher: options.TeacherFactory,
     data: options.Data,
@@ -67,6 +71,7 @@ def record(
     batch_size: options.BatchSize = "32",
     block_samples: options.BlockSamples = None,
     fast: options.Fast = False,
+    compiled: options.Compile = False,
     part: options.Part = None,
     begin_timeout: options.BeginTimeout = 1800.0,
     retry_seconds: options.RetrySeconds = 300.0,
@@ -124,6 +129,7 @@ def record(
         precision=precision,
         votes=None if votes is None else Votes(votes, vote_augmentation),
         fast=fast,
+        compiled=compiled,
     )
     request = RecordRequest(
         out=out,
@@ -163,8 +169,15 @@ def record(
     )
     journal_log = RecordLog(find_log(out, share, log), share, now=lambda: datetime.now(UTC))
     quiet = part is None and share.index > 0  # one process of a launcher speaks for all
-    with terminated_like_interrupted():
-        result, spent = _run(request, samples, conduct, journal_log, price_per_hour=price_per_hour)
+    with terminated_like_interrupted(abandon=partial(_abandon, journal_log)):
+        try:
+            result, spent = _run(
+                request, samples, conduct, journal_log, quiet=quiet, price_per_hour=price_per_hour
+            )
+        except InvalidInputError as error:
+            if error.kind is ErrorKind.OUT_OF_MEMORY:
+                raise _with_remedy(error, context.obj) from error
+            raise
     if not quiet:
         if result.new_records < result.records:
             say(
@@ -180,6 +193,7 @@ def _run(
     conduct: "Conduct",
     log: RecordLog,
     *,
+    quiet: bool,
     price_per_hour: float | None,
 ) -> tuple["RecordResult", dict[str, Any]]:
     """Record, watched; the result, and what it took."""
@@ -189,25 +203,30 @@ def _run(
     started = clock()
     log.write("start", recording=str(request.out))
     try:
-        with progress_bar("recording", "records", shown=conduct.share.index == 0) as bar:
-            watch = RecordWatch(bar, log, conduct.share, clock=clock)
+        with progress_bar("recording", "records", shown=not quiet) as bar:
+            watch = RecordWatch(bar, log, conduct.share, views=request.views, clock=clock)
             teacher = load_teacher(request.teacher)
             result = record(request, teacher, samples, watch, conduct=conduct, journal=watch)
         spent = watch.spent.summary(clock() - started, price_per_hour=price_per_hour)
         log.write("end", identity=result.identity, **spent)
     except BaseException as error:
         log.write("stop", error=type(error).__name__, message=str(error))
-        if isinstance(error, InvalidInputError) and error.kind is ErrorKind.OUT_OF_MEMORY:
-            raise _with_remedy(error) from error
         raise
     finally:
         log.close()
     return result, spent
 
 
-def _with_remedy(error: InvalidInputError) -> InvalidInputError:
+def _abandon(log: RecordLog) -> None:
+    """Last words of a process that was told to stop and cannot."""
+    reason = "a store or device did not answer; what was at hand is abandoned"
+    log.write("stop", error="Abandoned", message=reason)
+    say_error(f"{reason}; what was committed stays, the same command continues")
+
+
+def _with_remedy(error: InvalidInputError, arguments: list[str]) -> InvalidInputError:
     """An error that memory ran out, with the command that goes on."""
-    command = shlex.join(["kdrec", *sys.argv[1:]])
+    command = shlex.join(["kdrec", *arguments])
     return InvalidInputError(
         f"{error}. The batch size of a recording that was begun stays: when the memory is free "
         f"again, continue with `{command}`; a new recording may have --fast, which halves the "

@@ -202,6 +202,14 @@ Fast: TypeAlias = Annotated[
         rich_help_panel=_PLAN,
     ),
 ]
+Compile: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--compile",
+        help="Compile the teacher by torch.compile, on a GPU to CUDA graphs. Part of the plan.",
+        rich_help_panel=_PLAN,
+    ),
+]
 
 # This process: nothing here changes the recording
 Part: TypeAlias = Annotated[

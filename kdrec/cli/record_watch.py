@@ -75,16 +75,18 @@ class RecordWatch:
         bar: Of progress.
         log: Beside the recording.
         share: Of this process, said before each line where there are several.
+        views: Of the plan.
         clock: Monotonic seconds, that of the recorder.
     """
 
     def __init__(
-        self, bar: Bar, log: RecordLog, share: "Share", *, clock: Callable[[], float]
+        self, bar: Bar, log: RecordLog, share: "Share", *, views: int, clock: Callable[[], float]
     ) -> None:
         self.spent = Spent()
         self._bar = bar
         self._log = log
         self._prefix = f"[{share}] " if share.count > 1 else ""
+        self._views = views
         self._clock = clock
         self._began = clock()
         self._waited = False
@@ -123,7 +125,9 @@ class RecordWatch:
 
     def on_progress(self, progress: "RecordProgress") -> None:
         self._waited = False
-        self._bar.update(progress.records, progress.total, self._note())
+        views = self._views * progress.records / progress.total
+        note = f"{views:.1f} of {self._views} views{self._note()}"
+        self._bar.update(progress.records, progress.total, note)
 
     def on_block(self, report: "BlockReport") -> None:
         self.spent.add(report)
@@ -173,4 +177,4 @@ class RecordWatch:
         ]
         if self.spent.device_bytes is not None:
             parts.append(f"GPU {size(self.spent.device_bytes)}")
-        return ", ".join(parts)
+        return "".join(f", {part}" for part in parts)

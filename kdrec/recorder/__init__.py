@@ -1,5 +1,6 @@
 """The teacher's side: load it, probe it, run it over every view, keep what it says."""
 
+from kdrec.recorder.batch_size import largest_batch_size
 from kdrec.recorder.classes import match_classes, read_class_map, read_class_names
 from kdrec.recorder.devices import check_device, count_gpus
 from kdrec.recorder.ensemble import mean_logits
@@ -58,6 +59,7 @@ __all__ = [
     "device_of_share",
     "estimate",
     "find_share",
+    "largest_batch_size",
     "load_teacher",
     "load_tensors",
     "make_plan",

@@ -1,6 +1,6 @@
 """Block after block through the teacher, while the blocks before are encoded and written.
 
-Shape letters: G views of the block, S samples of the block, P parameters, C classes.
+Shape letters: G views of the block, S samples of the block, C classes.
 """
 
 import threading
@@ -8,41 +8,40 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from kdrec.errors import ErrorKind, InvalidInputError
 from kdrec.recorder.block_queue import BlockQueue, ClaimedBlock, count_records
 from kdrec.recorder.journal import BlockReport, Journal
-from kdrec.recorder.passes import TeacherPass
+from kdrec.recorder.passes import AskedBlock, TeacherPass
 from kdrec.recorder.proof import check_proof
 from kdrec.recorder.score import score_block
-from kdrec.store import Plan, ProofRecords, RecordingWriter
+from kdrec.store import LedgerEntry, Plan, ProofRecords, RecordingWriter
 
 _PENDING_BLOCKS = 2  # written or waiting to be, while the teacher is at the next
+# A GPU leaves the host's cores free; on a CPU the teacher has them.
+_WRITERS = {"cpu": 1, "cuda": 2}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AnsweredBlock:
-    """What the teacher said about a block, and what it took.
+    """A block that the teacher was asked, and what it took.
 
     Attributes:
         claimed: The block.
-        parameters_GSP: Of its records.
-        logits_GSC: Likewise.
+        asked: What the teacher says; on a GPU it may still be at it.
         batch_size: If it is not the plan's.
         began: By the clock.
-        ended: By the clock.
+        seconds: That the host took to ask; of a teacher on the CPU, what it took.
     """
 
     claimed: ClaimedBlock
-    parameters_GSP: npt.NDArray[np.float32]
-    logits_GSC: npt.NDArray[np.float32]
+    asked: AskedBlock
     batch_size: int | None
     began: float
-    ended: float
+    seconds: float
 
 
 class BlockWork:
@@ -56,6 +55,7 @@ class BlockWork:
         journal: Hears of each block.
         clock: Seconds from any beginning.
         stop: Set when the work ends early, so that nobody waits for a storage to recover.
+        insist: Calls again for a while what a storage refuses.
     """
 
     def __init__(
@@ -68,6 +68,7 @@ class BlockWork:
         journal: Journal,
         clock: Callable[[], float],
         stop: threading.Event,
+        insist: Callable[[Callable[[], LedgerEntry]], LedgerEntry],
     ) -> None:
         self._plan = plan
         self._pass = teacher_pass
@@ -76,6 +77,7 @@ class BlockWork:
         self._journal = journal
         self._clock = clock
         self._stop = stop
+        self._insist = insist
 
     def record(self, queue: BlockQueue, *, on_records: Callable[[int], None]) -> None:
         """Record every block that the queue gives.
@@ -89,7 +91,8 @@ class BlockWork:
         """
         pending: deque[Future[None]] = deque()
         at_hand: list[ClaimedBlock] = []
-        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="kdrec-writer") as pool:
+        workers = _WRITERS[self._pass.teacher.device.type]
+        with ThreadPoolExecutor(workers, thread_name_prefix="kdrec-writer") as pool:
             try:
                 for claimed in queue:
                     at_hand = [c for c in at_hand if c.claim.is_mine()] + [claimed]
@@ -118,7 +121,7 @@ class BlockWork:
 
             smaller = self._pass.with_batch_size(batch_size)
             try:
-                parameters_GSP, logits_GSC = smaller.block(claimed.block, on_records=count)
+                asked = smaller.ask(claimed.block, on_records=count)
                 break
             except InvalidInputError as error:
                 if not self._may_halve(error, batch_size):
@@ -127,14 +130,12 @@ class BlockWork:
                 torch.cuda.empty_cache()  # what the failed batch left in pieces
             on_records(-sum(counted))  # they are asked again
             batch_size = -(-batch_size // 2)
-        check_proof(self._plan, self._proof, claimed.block, logits_GSC)
         return AnsweredBlock(
             claimed,
-            parameters_GSP,
-            logits_GSC,
+            asked,
             batch_size=None if batch_size == self._plan.batch_size else batch_size,
             began=began,
-            ended=self._clock(),
+            seconds=self._clock() - began,
         )
 
     def _may_halve(self, error: InvalidInputError, batch_size: int) -> bool:
@@ -143,27 +144,33 @@ class BlockWork:
     def _commit(self, answered: AnsweredBlock) -> None:
         claim, block = answered.claimed.claim, answered.claimed.block
         try:
-            if not claim.is_mine():
+            logits_GSC = answered.asked.wait()
+            check_proof(self._plan, self._proof, block, logits_GSC)
+            began = self._clock()
+            # Under --fast the bytes of whoever took it over may be others: his stay.
+            if not claim.is_mine() or self._writer.is_committed(block):
                 self._journal.on_lost(block)
                 return
-            began = self._clock()
-            entry = self._writer.commit(
+            commit = partial(
+                self._writer.commit,
                 block,
-                answered.parameters_GSP,
-                answered.logits_GSC,
-                correct=score_block(self._plan, self._pass.samples, block, answered.logits_GSC),
+                answered.asked.parameters_GSP,
+                logits_GSC,
+                correct=score_block(self._plan, self._pass.samples, block, logits_GSC),
                 batch_size=answered.batch_size,
             )
+            entry = self._insist(commit)  # also where the whole disk is gone for a while
         finally:
             claim.release()
         ended = self._clock()
+        device_seconds = answered.asked.answers.device_seconds()
         report = BlockReport(
             block=block,
             records=count_records(block),
             num_bytes=sum(file.size for file in entry.files.values()),
             began=answered.began,
             ended=ended,
-            teacher_seconds=answered.ended - answered.began,
+            teacher_seconds=answered.seconds if device_seconds is None else device_seconds,
             write_seconds=ended - began,
             took_over=claim.took_over,
             batch_size=answered.batch_size,

@@ -1,5 +1,6 @@
 """What one process of a recording reports while it works: block by block, and its troubles."""
 
+import threading
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -60,15 +61,17 @@ class NoJournal:
 
 
 class CountedJournal:
-    """A journal, and how many records it heard of."""
+    """A journal that hears of one block at a time, and how many records it heard of."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
+        self._lock = threading.Lock()
         self.records = 0
 
     def on_block(self, report: BlockReport) -> None:
-        self.records += report.records
-        self._journal.on_block(report)
+        with self._lock:
+            self.records += report.records
+            self._journal.on_block(report)
 
     def on_failure(self, failure: Failure) -> None:
         self._journal.on_failure(failure)

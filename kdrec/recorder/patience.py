@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -61,6 +61,10 @@ class PatientStorage:
             reraise=True,
         )
 
+    def insist(self, call: Callable[[], T]) -> T:
+        """Make a call that needs several of the storage's, and may be made again."""
+        return self._ask(call)
+
     @property
     def stale_after(self) -> float:
         return self._place.stale_after
@@ -80,11 +84,18 @@ class PatientStorage:
     def delete(self, key: str) -> None:
         self._ask(self._place.delete, key)
 
-    def lock(self, *, while_waiting: Callable[[], None]) -> AbstractContextManager[LockHolder]:
-        return self._place.lock(while_waiting=while_waiting)
+    @contextmanager
+    def lock(self, *, while_waiting: Callable[[], None]) -> Iterator[LockHolder]:
+        with ExitStack() as stack:
+            yield self._ask(
+                lambda: stack.enter_context(self._place.lock(while_waiting=while_waiting))
+            )
 
-    def joined(self, *, while_waiting: Callable[[], None]) -> AbstractContextManager[None]:
-        return self._place.joined(while_waiting=while_waiting)
+    @contextmanager
+    def joined(self, *, while_waiting: Callable[[], None]) -> Iterator[None]:
+        with ExitStack() as stack:
+            self._ask(lambda: stack.enter_context(self._place.joined(while_waiting=while_waiting)))
+            yield
 
     def claim(self, name: str) -> Claim | None:
         return self._ask(self._place.claim, name)

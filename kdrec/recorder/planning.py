@@ -12,7 +12,10 @@ from kdrec.augment import Augmentation
 from kdrec.errors import InvalidInputError
 from kdrec.recorder.batch_size import largest_batch_size
 from kdrec.recorder.classes import match_classes
+from kdrec.recorder.passes import TeacherPass
+from kdrec.recorder.resident import resident_points
 from kdrec.recorder.teacher import Argument, Teacher, TeacherOptions
+from kdrec.recorder.votes import recorded_votes
 from kdrec.samples import PointChoice, SampleIdentity, SampleSet
 from kdrec.store import (
     Classes,
@@ -105,7 +108,7 @@ def draft_plan(
         samples, num_teacher=num_classes, teacher_names=names, class_map=request.class_map
     )
     if request.batch_size == "auto":
-        tried = recorded.batch_size if recorded else largest_batch_size(teacher, samples)
+        tried = recorded.batch_size if recorded else _try_batches(request, teacher, samples)
         request = replace(request, batch_size=tried)
     plan = make_plan(
         request,
@@ -120,8 +123,21 @@ def draft_plan(
 
 
 def _count_columns(teacher: Teacher, samples: SampleSet) -> int:
-    one_BND = torch.from_numpy(samples.points_SND[:1]).to(teacher.options.device)
-    return int(teacher.logits(one_BND).shape[1])
+    one_BND = torch.tensor(samples.points_SND[:1], device=teacher.device)
+    return int(teacher.uncompiled().logits(one_BND).shape[1])
+
+
+def _try_batches(request: RecordRequest, teacher: Teacher, samples: SampleSet) -> int:
+    return largest_batch_size(
+        TeacherPass(
+            teacher.uncompiled(),
+            samples,
+            request.augmentation,
+            request.seed,
+            batch_size=1,
+            resident=resident_points(samples, teacher.device),
+        )
+    )
 
 
 def make_plan(
@@ -181,6 +197,7 @@ def make_plan(
             with_samples=_keeps_samples(request, samples),
             class_map=class_map,
             fast=request.fast,
+            compiled=teacher.options.compiled,
         )
     except ValidationError as error:
         first = error.errors()[0]
@@ -234,7 +251,9 @@ def recorded_options(
         output=plan.teacher.output,
         device=device or plan.device,
         precision=plan.precision,
+        votes=recorded_votes(plan.teacher.arguments),
         fast=plan.fast,
+        compiled=plan.compiled,
     )
 
 

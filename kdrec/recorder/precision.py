@@ -14,6 +14,7 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 Place: TypeAlias = tuple[Any, str]
 """A module of PyTorch's, and the name of a flag in it."""
 
+_ANY, _WARN = 0, 1  # of torch's modes: whatever is fastest; repeatable, or a warning
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -37,25 +38,29 @@ def compute_precision(
 
     `float32` means float32: PyTorch's convolutions use TF32 on a GPU unless told otherwise. `tf32`
     is float32 where there is no TF32. cuDNN is kept from choosing its algorithm by timing, since
-    another choice in the next process would change the last bits.
+    another choice in the next process would change the last bits; and on a GPU PyTorch is told to
+    take algorithms that add in a fixed order, and to warn where there is none.
 
     Args:
         precision: `bf16` and `fp16` are autocast; the network's own tensors stay as they are.
         device: Where the network runs.
-        fast: Let cuDNN choose by timing, from all algorithms.
+        fast: Let the device choose by timing, from all algorithms.
 
     Raises:
         InvalidInputError: No such precision.
     """
     check_precision(precision)
-    before = _current()
+    before, repeatable = _current(), torch.get_deterministic_debug_mode()
     _set(use_tf32=precision == "tf32", fast=fast)
+    if device.type == "cuda":
+        torch.set_deterministic_debug_mode(_ANY if fast else _WARN)
     try:
         with torch.autocast(
             device.type, dtype=_AUTOCAST.get(precision), enabled=precision in _AUTOCAST
         ):
             yield
     finally:
+        torch.set_deterministic_debug_mode(repeatable)
         _restore(before)
 
 
@@ -72,6 +77,7 @@ def _places() -> list[Place]:
         (cudnn, "benchmark"),
         (cudnn, "deterministic"),
         (cudnn, "allow_tf32"),
+        (torch.utils.deterministic, "fill_uninitialized_memory"),
         *[(getattr(backend, name, None), "fp32_precision") for backend, name in operations],
     ]
 
@@ -92,6 +98,7 @@ def _set(*, use_tf32: bool, fast: bool) -> None:
         "benchmark": fast,
         "deterministic": not fast,
         "allow_tf32": use_tf32,
+        "fill_uninitialized_memory": False,  # it would write NaN to every new tensor first
         "fp32_precision": "tf32" if use_tf32 else "ieee",
     }
     torch.set_float32_matmul_precision("high" if use_tf32 else "highest")

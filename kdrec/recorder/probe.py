@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from kdrec.errors import ErrorKind, InvalidInputError
+from kdrec.recorder.answers import check_finite
 from kdrec.recorder.precision import Precision
-from kdrec.recorder.teacher import Teacher, check_finite
+from kdrec.recorder.teacher import Teacher
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]

@@ -4,7 +4,7 @@ Nothing here decides what is right: whoever asks compares the digest with the on
 On the kind of machine it was recorded on, every file comes out the same to the byte.
 """
 
-from kdrec.errors import ConflictError, NotFoundError
+from kdrec.errors import ConflictError, IntegrityError, NotFoundError
 from kdrec.recorder.passes import TeacherPass
 from kdrec.recorder.planning import sample_contents
 from kdrec.recorder.proof import run_proof
@@ -17,6 +17,7 @@ from kdrec.store import (
     SEAL_KEY,
     Block,
     BlockGrid,
+    LedgerEntry,
     Manifest,
     MemoryStorage,
     Plan,
@@ -78,16 +79,26 @@ class RecomputedFiles:
     def _files_of(self, block: Block) -> MemoryStorage:
         """The files of one block at a time: repair asks for them block by block."""
         if self._block is None or self._block[0] != block:
-            plan = self._manifest.plan
+            plan, batch_size = self._manifest.plan, self._batch_size(block)
+            teacher_pass = self._pass.with_batch_size(batch_size or plan.batch_size)
             with cpu_threads(plan.threads):
-                parameters_GSP, logits_GSC = self._pass.block(block)
+                parameters_GSP, logits_GSC = teacher_pass.block(block)
             files = _Beside(self._storage)
             writer = RecordingWriter(files, where=self._where)
             writer.resume(self._manifest)
             correct = score_block(plan, self._samples, block, logits_GSC)
-            writer.commit(block, parameters_GSP, logits_GSC, correct=correct)
+            writer.commit(block, parameters_GSP, logits_GSC, correct=correct, batch_size=batch_size)
             self._block = block, files
         return self._block[1]
+
+    def _batch_size(self, block: Block) -> int | None:
+        """In which it was recorded, as its entry says; None for the plan's, or if that is lost."""
+        try:
+            data = self._storage.read(block.ledger_key)
+            entry = LedgerEntry.from_bytes(data, where=block.ledger_key, remedy="")
+        except (NotFoundError, IntegrityError):
+            return None
+        return entry.batch_size
 
     def _header_files(self) -> MemoryStorage:
         if self._header is None:

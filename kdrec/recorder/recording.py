@@ -199,14 +199,15 @@ class _Session:
             stop=self._stop,
         )
         self._waits_since: float | None = None
+        self._pass: TeacherPass | None = None
 
     def to_the_end(self) -> RecordResult:
         began_here = self._enter()
         self._was_sealed = self._is_sealed()
-        manifest = find_manifest(self._place, where=self._where)
+        manifest = find_manifest(self._patient, where=self._where)
         assert manifest is not None, "it was begun"
         with cpu_threads(manifest.plan.threads):
-            with self._place.joined(while_waiting=self._observer.on_wait):
+            with self._patient.joined(while_waiting=self._observer.on_wait):
                 self._record_blocks(manifest, check_teacher=not began_here)
             self._seal()
         return self._result(manifest.plan)
@@ -219,6 +220,7 @@ class _Session:
         """
         self._find_begun()
         try:
+            # Not patiently: where there is no lock at first, the address or the folder is wrong.
             with self._place.lock(while_waiting=self._look) as holder:
                 return self._begin_or_continue(holder)
         except _OthersRecordError:
@@ -245,7 +247,7 @@ class _Session:
         Raises:
             ConflictError: It has another plan.
         """
-        there = find_manifest(self._place, where=self._where)
+        there = find_manifest(self._patient, where=self._where)
         if there is not None:
             check_not_converted(there, where=self._where)
             plan, _ = draft_plan(
@@ -255,9 +257,9 @@ class _Session:
         return there
 
     def _begin_or_continue(self, holder: LockHolder) -> bool:
-        writer = RecordingWriter(self._place, where=self._where)
+        writer = RecordingWriter(self._patient, where=self._where)
         existing = writer.prepare()
-        unfinished = tuple(self._place.remove_unfinished())
+        unfinished = tuple(self._patient.remove_unfinished())
         if existing is not None:
             self._find_begun()
             writer.resume(existing)
@@ -273,7 +275,7 @@ class _Session:
         plan, classes = draft_plan(
             self._request, self._teacher, self._samples, self._identity, recorded=None
         )
-        teacher_pass = TeacherPass.under(plan, self._teacher, self._samples)
+        teacher_pass = self._pass_under(plan)
         with cpu_threads(plan.threads):
             some = self._samples.points_SND[: 2 * plan.batch_size]
             report = probe_teacher(self._teacher, some, batch_size=plan.batch_size)
@@ -282,9 +284,15 @@ class _Session:
         contents = sample_contents(plan, self._samples, self._identity)
         writer.begin(plan, classes, contents, proof)
 
+    def _pass_under(self, plan: Plan) -> TeacherPass:
+        """One for the session: the samples go to the device once."""
+        if self._pass is None:
+            self._pass = TeacherPass.under(plan, self._teacher, self._samples)
+        return self._pass
+
     def _say_found(self, unfinished: tuple[str, ...], *, took_over: bool, shared: bool) -> None:
-        there = find_manifest(self._place, where=self._where)
-        writer = RecordingWriter(self._place, where=self._where)
+        there = find_manifest(self._patient, where=self._where)
+        writer = RecordingWriter(self._patient, where=self._where)
         found = FoundRecording(
             blocks=len(writer.committed_names()),
             total=0 if there is None else len(BlockGrid.of(there.plan)),
@@ -299,7 +307,7 @@ class _Session:
         writer = RecordingWriter(self._patient, where=self._where)
         writer.resume(manifest)
         proof = RecordingReader(self._patient, where=self._where).proof()
-        teacher_pass = TeacherPass.under(plan, self._teacher, self._samples)
+        teacher_pass = self._pass_under(plan)
         missing = {block.name for block in grid} - writer.committed_names()
         if missing and check_teacher:
             check_proof_again(plan, proof, teacher_pass)
@@ -311,6 +319,7 @@ class _Session:
             journal=self._journal,
             clock=self._conduct.clock,
             stop=self._stop,
+            insist=self._patient.insist,
         )
         while missing:  # again where a claim was lost to a process that died in its turn
             queue = BlockQueue(

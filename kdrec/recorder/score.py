@@ -20,6 +20,7 @@ from kdrec.store import Block, Correct, Plan, count_correct
 LARGE_LOSS = 0.03
 _LEAST, _MOST, _SHARE = 64, 1024, 200  # clouds; at most one record in 200
 _STREAM = 0xF3
+_AT_ONCE = 2**16
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,11 @@ def count_scored(plan: Plan) -> int:
 def _choose(plan: Plan) -> npt.NDArray[np.int64]:
     num_samples = plan.data.num_samples
     wanted = max(_LEAST, min(_MOST, plan.views * num_samples // _SHARE))
-    words_S = rng.words(
-        plan.seed, view=0, stream=_STREAM, samples_B=np.arange(num_samples), num_words=1
-    )[:, 0]
-    return np.sort(np.argsort(words_S, kind="stable")[:wanted])
+    chosen, words = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.uint64)
+    for start in range(0, num_samples, _AT_ONCE):  # a word for each of millions would be much
+        samples_S = np.arange(start, min(start + _AT_ONCE, num_samples))
+        drawn_SW = rng.words(plan.seed, view=0, stream=_STREAM, samples_B=samples_S, num_words=1)
+        chosen, words = np.append(chosen, samples_S), np.append(words, drawn_SW[:, 0])
+        least = np.argsort(words, kind="stable")[:wanted]
+        chosen, words = chosen[least], words[least]
+    return np.sort(chosen)

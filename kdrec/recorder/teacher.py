@@ -6,20 +6,19 @@ Shape letters: B batch, N points, D channels of a point, C classes.
 import dataclasses
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from kdrec.errors import ErrorKind, InvalidInputError
 from kdrec.factories import call_factory, is_factory
 from kdrec.models import build_model, find_model
-from kdrec.recorder.devices import check_device, is_out_of_memory
+from kdrec.recorder.compiled import compile_network
+from kdrec.recorder.devices import check_device, memory_named, prepare_device
 from kdrec.recorder.ensemble import EnsembleNetwork, is_ensemble, read_ensemble
 from kdrec.recorder.onnx_network import OnnxNetwork, is_onnx, onnx_digest
 from kdrec.recorder.precision import Precision, check_precision, compute_precision
@@ -52,6 +51,7 @@ class TeacherOptions:
         num_classes: Of a registered model; None to tell it from the weights.
         votes: How often it looks at a record when it is recorded; None for once, as it is.
         fast: Whether a GPU may choose its algorithms by their speed, see `kdrec.store.Plan`.
+        compiled: Whether the network is compiled by torch; on a GPU it then runs as CUDA graphs.
     """
 
     factory: str
@@ -65,6 +65,7 @@ class TeacherOptions:
     num_classes: int | None = None
     votes: Votes | None = None
     fast: bool = False
+    compiled: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,6 +79,7 @@ class Teacher:
         class_names: As the network itself names its classes, None where it does not.
         described_arguments: The factory's arguments without paths: a file stands as the SHA-256
             of its content, a folder as its name; and the votes.
+        compiled: The network as torch compiled it; None to run it as it is.
     """
 
     module: nn.Module
@@ -85,6 +87,7 @@ class Teacher:
     digest: str
     class_names: tuple[str, ...] | None
     described_arguments: Mapping[str, Argument]
+    compiled: Callable[[Tensor], Any] | None = None
 
     @property
     def name(self) -> str:
@@ -100,6 +103,10 @@ class Teacher:
         """Where it runs."""
         return torch.device(self.options.device)
 
+    def uncompiled(self) -> "Teacher":
+        """The same, for batches of other shapes, each of which would be compiled anew."""
+        return dataclasses.replace(self, compiled=None)
+
     def logits(self, points_BND: Tensor) -> Tensor:
         """The teacher's logits of a batch, float32 (B, C), on its device.
 
@@ -113,8 +120,9 @@ class Teacher:
             returned = self._forward(self._layout(points_BND.to(self.device)))
             logits_BC = pick_output(returned, self.options.output)
             _check_logits(logits_BC, len(points_BND))
-        # Cloned outside inference mode: a loss on a live teacher may save it for its gradient.
-        return logits_BC.float().clone()
+        # Copied outside inference mode: a loss on a live teacher may save it for its gradient. And
+        # copied in any case: a CUDA graph writes its next answer to the same memory.
+        return logits_BC.to(self.device, torch.float32, copy=True)
 
     def _layout(self, points_BND: Tensor) -> Tensor:
         if self.options.input_layout == "BN3":
@@ -122,21 +130,18 @@ class Teacher:
         return points_BND.transpose(1, 2).contiguous()
 
     def _forward(self, points: Tensor) -> Any:
+        network = self.module if self.compiled is None else self.compiled
         try:
-            return self.module(points)
+            with memory_named(self.device, len(points)):
+                return network(points)
         except Exception as error:
             if isinstance(error, InvalidInputError) and error.kind in _SAID_INSIDE:
                 raise  # an ONNX file or a member of an ensemble says itself what is wrong
-            if is_out_of_memory(error):
-                raise InvalidInputError(
-                    f"device {self.device} has not the memory for a batch of {len(points)}; use a "
-                    "smaller batch size, or --batch-size auto",
-                    kind=ErrorKind.OUT_OF_MEMORY,
-                ) from error
+            compiled = "" if self.compiled is None else ", and leave out --compile to see more"
             raise InvalidInputError(
                 f"teacher {self.name} fails on an input of shape {tuple(points.shape)} "
                 f"(input layout {self.options.input_layout}): {type(error).__name__}: {error}; "
-                "if it wants the other layout, say so with --input-layout",
+                f"if it wants the other layout, say so with --input-layout{compiled}",
                 kind=ErrorKind.UNSUITABLE_TEACHER,
             ) from error
 
@@ -150,6 +155,7 @@ def load_teacher(options: TeacherOptions) -> Teacher:
         NotFoundError: No such factory or file.
     """
     _check_options(options)
+    prepare_device(torch.device(options.device))
     if is_onnx(options.factory):
         module, digest = _load_onnx(options)
     elif is_ensemble(options.factory):
@@ -162,7 +168,15 @@ def load_teacher(options: TeacherOptions) -> Teacher:
         digest=digest,
         class_names=_class_names(module),
         described_arguments=_described_arguments(options),
+        compiled=_compiled(module, options),
     )
+
+
+def _compiled(module: nn.Module, options: TeacherOptions) -> Callable[[Tensor], Any] | None:
+    """The members of an ensemble are compiled each by itself."""
+    if not options.compiled or is_ensemble(options.factory):
+        return None
+    return compile_network(module, torch.device(options.device))
 
 
 def _load_network(options: TeacherOptions) -> tuple[nn.Module, str]:
@@ -185,6 +199,10 @@ def _load_onnx(options: TeacherOptions) -> tuple[nn.Module, str]:
             f"an ONNX file computes in its own precision, got precision {options.precision!r}; "
             "leave it out, or convert the file"
         )
+    if options.compiled:
+        raise InvalidInputError(
+            "an ONNX file is run by onnxruntime and cannot be compiled; leave out --compile"
+        )
     path = Path(options.factory)
     return OnnxNetwork(path, device=options.device).eval(), onnx_digest(path)
 
@@ -204,6 +222,7 @@ def _load_ensemble(options: TeacherOptions) -> tuple[nn.Module, str]:
                 device=options.device,
                 precision=options.precision,
                 fast=options.fast,
+                compiled=options.compiled,
                 **member.model_dump(exclude={"teacher"}),
             )
         )
@@ -246,34 +265,6 @@ def pick_output(returned: Any, output: str | None) -> Tensor:
             f"choose with --output: {listed or 'it has none'}"
         )
     return chosen
-
-
-def check_finite(
-    logits_BC: npt.NDArray[np.float32],
-    samples_B: npt.NDArray[np.int64],
-    *,
-    views_B: npt.NDArray[np.int64] | None = None,
-) -> None:
-    """Refuse logits that are not numbers, before they are recorded.
-
-    Args:
-        logits_BC: Of a batch.
-        samples_B: Number of the sample of each row.
-        views_B: Number of the view of each row; None where the samples are not augmented.
-
-    Raises:
-        InvalidInputError: Names the sample and the view of the first NaN or infinity.
-    """
-    finite_BC = np.isfinite(logits_BC)
-    if finite_BC.all():
-        return
-    row, column = np.argwhere(~finite_BC)[0]
-    where = "not augmented" if views_B is None else f"view {views_B[row]}"
-    raise _unsuitable(
-        f"the teacher's logit of class {column} for sample {samples_B[row]}, {where}, is "
-        f"{logits_BC[row, column]}; logits must be finite: check this sample's points, and use "
-        "precision float32 if a lower one overflows"
-    )
 
 
 def _unsuitable(message: str) -> InvalidInputError:

@@ -7,16 +7,22 @@ number of the vote, so that every process draws the same.
 Shape letters: B batch, N points, D channels.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from kdrec import rng
-from kdrec.augment import Augmentation, ViewParameters, format_augmentation
+from kdrec.augment import (
+    Augmentation,
+    ViewParameters,
+    format_augmentation,
+    parse_augmentation,
+)
 from kdrec.errors import InvalidInputError
 
 _STREAM = 0x70E5
+_COUNT, _AUGMENT = "votes.count", "votes.augment"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +53,8 @@ class Votes:
     def described(self) -> dict[str, int | str]:
         """For the plan; no argument of a factory has a dot in its name."""
         return {
-            "votes.count": self.count,
-            "votes.augment": format_augmentation(self.augmentation),
+            _COUNT: self.count,
+            _AUGMENT: format_augmentation(self.augmentation),
         }
 
     def inputs(
@@ -66,6 +72,13 @@ class Votes:
                 _seed(records.seed, vote), views=records.views_B, samples_B=records.samples_B
             )
             yield self.augmentation.apply(view_BND, drawn, channels=channels)
+
+
+def recorded_votes(described: Mapping[str, int | float | str]) -> Votes | None:
+    """The votes of a plan, from the arguments that describe its teacher; None without any."""
+    if _COUNT not in described:
+        return None
+    return Votes(int(described[_COUNT]), parse_augmentation(str(described[_AUGMENT])))
 
 
 def _seed(seed: int, vote: int) -> int:

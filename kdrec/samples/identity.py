@@ -12,6 +12,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from kdrec.samples.room import make_room
 from kdrec.samples.sample_set import SampleSet
 
 DIGEST_SIZE = 16
@@ -62,9 +63,9 @@ class SampleIdentity:
             *(self.class_names or ()),
         ]
         whole.update("\n".join(header).encode() + b"\0")
-        whole.update(self.digests.tobytes())
+        whole.update(np.ascontiguousarray(self.digests).reshape(-1).data)
         if self.labels_S is not None:
-            whole.update(self.labels_S.astype("<i8").tobytes())
+            whole.update(np.ascontiguousarray(self.labels_S, "<i8").data)
         return whole.hexdigest()
 
 
@@ -82,16 +83,20 @@ def identify(samples: SampleSet) -> SampleIdentity:
 
 def _digests(samples: SampleSet) -> Digests:
     header = "\n".join([str(samples.points_SND.shape[1]), *samples.channels]).encode() + b"\0"
-    digests = bytearray()
-    for cloud in samples.points_SND:
+    digests: Digests = make_room((len(samples), DIGEST_SIZE), np.uint8)
+    for sample, cloud in enumerate(samples.points_SND):
         data = header + cloud.astype("<f4").tobytes()
-        digests += hashlib.blake2b(data, digest_size=DIGEST_SIZE).digest()
-    return np.frombuffer(bytes(digests), dtype=np.uint8).reshape(len(samples), DIGEST_SIZE)
+        digest = hashlib.blake2b(data, digest_size=DIGEST_SIZE).digest()
+        digests[sample] = np.frombuffer(digest, dtype=np.uint8)
+    return digests
 
 
 def _sketches(points_SND: npt.NDArray[np.float32]) -> Sketches:
-    starts = range(0, len(points_SND), _SAMPLES_AT_ONCE)
-    return np.concatenate([_sketch(points_SND[s : s + _SAMPLES_AT_ONCE]) for s in starts])
+    sketches: Sketches = make_room((len(points_SND), SKETCH_SIZE), np.float32)
+    for start in range(0, len(points_SND), _SAMPLES_AT_ONCE):
+        rows = slice(start, start + _SAMPLES_AT_ONCE)
+        sketches[rows] = _sketch(points_SND[rows])
+    return sketches
 
 
 def _sketch(points_SND: npt.NDArray[np.float32]) -> Sketches:

@@ -3,6 +3,7 @@
 from kdrec.store.allocated import allocated_array
 from kdrec.store.claims import Claim
 from kdrec.store.contents import ProofRecords, SampleContents
+from kdrec.store.continuation import check_not_converted, check_same_plan
 from kdrec.store.decoded_groups import Scratch
 from kdrec.store.encodings import (
     ENCODINGS,
@@ -81,8 +82,6 @@ from kdrec.store.writer import (
     OWN_NAMES,
     ROOT_KEY,
     RecordingWriter,
-    check_not_converted,
-    check_same_plan,
     find_manifest,
 )
 

@@ -5,7 +5,7 @@ itself never touches a file here: it would read a missing chunk as the fill valu
 """
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -120,23 +120,18 @@ def static_array(name: str, values: AnyArray, *dimensions: str) -> ArraySpec:
     )
 
 
-def create_hierarchy(
-    attributes: Mapping[str, Any],
-    specs: Iterable[ArraySpec],
-    values: Mapping[str, AnyArray],
-) -> dict[str, bytes]:
-    """All files of a new recording that are not shards of a block, by key.
+def create_hierarchy(attributes: Mapping[str, Any], specs: Iterable[ArraySpec]) -> dict[str, bytes]:
+    """The metadata of a new recording, by key.
 
     Args:
         attributes: Of the root group.
         specs: All arrays.
-        values: Contents of the static ones, by name.
     """
     files: dict[str, Buffer] = {}
     store = MemoryStore(files)
     root = zarr.create_group(store, attributes=dict(attributes))
     for spec in specs:
-        array = root.create_array(
+        root.create_array(
             spec.name,
             shape=spec.shape,
             dtype=spec.dtype,
@@ -146,18 +141,32 @@ def create_hierarchy(
             compressors=spec.compressors,
             fill_value=spec.fill_value,
             dimension_names=spec.dimensions,
-            config={"write_empty_chunks": True},
         )
-        if spec.name in values:
-            array[...] = values[spec.name]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that consolidated metadata is not in the specification
         zarr.consolidate_metadata(store)
     return {key: buffer.to_bytes() for key, buffer in sorted(files.items())}
 
 
+def encode_chunks(
+    spec: ArraySpec, metadata: bytes, values: AnyArray
+) -> Iterator[tuple[str, bytes]]:
+    """The files of a static array one after the other, by key, as there may be many.
+
+    Args:
+        spec: Of `static_array`.
+        metadata: The `zarr.json` of the array.
+        values: All of it.
+    """
+    rows, rest = spec.chunks[0], "/0" * (len(spec.shape) - 1)
+    for number, start in enumerate(range(0, spec.shape[0], rows)):
+        region = range(start, min(start + rows, spec.shape[0]))
+        piece = np.asarray(values[region.start : region.stop])
+        yield f"{spec.name}/c/{number}{rest}", encode_shard(metadata, (region,), piece)
+
+
 def encode_shard(metadata: bytes, region: tuple[range, ...], values: AnyArray) -> bytes:
-    """The file of one shard.
+    """The file of one shard, or of one chunk where there are no shards.
 
     Args:
         metadata: The `zarr.json` of the array.

@@ -95,6 +95,8 @@ class Plan(Frozen):
         fast: Whether its bytes may differ from run to run: the device chose its algorithms by
             their speed, and blocks for which there was no memory were recorded in smaller batches
             (their ledger entries say in which). Not written where it is false.
+        compiled: Whether the teacher was compiled by torch, which changes the last bits. Not
+            written where it is false.
     """
 
     teacher: TeacherPlan
@@ -112,12 +114,14 @@ class Plan(Frozen):
     with_samples: bool
     class_map: tuple[int, ...] | None = None
     fast: bool = False
+    compiled: bool = False
 
     @model_serializer(mode="wrap")
-    def _without_false_fast(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_false_flags(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         written: dict[str, Any] = serialize(self)
-        if not self.fast:
-            del written["fast"]
+        for flag in ("fast", "compiled"):
+            if not written[flag]:
+                del written[flag]
         return written
 
     @model_validator(mode="after")

@@ -1,6 +1,6 @@
 """How many bytes an array would take in a recording, without making one."""
 
-from kdrec.store.arrays import AnyArray, create_hierarchy, static_array
+from kdrec.store.arrays import AnyArray, create_hierarchy, encode_chunks, static_array
 
 _NAME = "array"
 
@@ -8,5 +8,5 @@ _NAME = "array"
 def stored_size(values: AnyArray) -> int:
     """Bytes of the chunks of these values, compressed as everything but logits is."""
     spec = static_array(_NAME, values, *(f"axis_{axis}" for axis in range(values.ndim)))
-    files = create_hierarchy({}, [spec], {_NAME: values})
-    return sum(len(data) for key, data in files.items() if key.startswith(f"{_NAME}/c/"))
+    metadata = create_hierarchy({}, [spec])[f"{_NAME}/zarr.json"]
+    return sum(len(data) for _, data in encode_chunks(spec, metadata, values))

@@ -6,6 +6,7 @@ Killed anywhere, the next process finds a prefix of that order and goes on.
 """
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
@@ -17,11 +18,13 @@ from kdrec.errors import (
     IntegrityError,
     InvalidInputError,
     NotFoundError,
+    StorageError,
 )
 from kdrec.store.arrays import (
     AnyArray,
     create_hierarchy,
     decode_files,
+    encode_chunks,
     encode_shard,
     record_arrays,
 )
@@ -47,6 +50,7 @@ BLOCK_ARRAYS = ("params", *sorted(RECORD_ARRAYS))
 """All arrays of which a block may have a shard."""
 OWN_NAMES = frozenset({*BLOCK_ARRAYS, "samples", "proof", "ledger", ROOT_KEY, SEAL_KEY})
 """All that lies directly in a recording's folder."""
+_ENTRIES_AT_ONCE = 16  # an object store takes as long for all of these as for one
 _REMEDY = "put it back with `kdrec repair`, or delete the recording and record it again"
 
 
@@ -56,33 +60,6 @@ def find_manifest(storage: ReadableStorage, *, where: str) -> Manifest | None:
         return parse_group(storage.read(ROOT_KEY), where=where)
     except NotFoundError:
         return None
-
-
-def check_same_plan(recorded: Plan, wanted: Plan, *, where: str) -> None:
-    """Whether a recording may be continued.
-
-    Raises:
-        ConflictError: It has another plan; shows what differs.
-    """
-    if recorded != wanted:
-        differences = "; ".join(recorded.differences(wanted))
-        raise ConflictError(
-            f"{where} was recorded under another plan ({differences}); "
-            "give the same arguments to continue it, or another name to record anew"
-        )
-
-
-def check_not_converted(manifest: Manifest, *, where: str) -> None:
-    """Whether a teacher may write into a recording.
-
-    Raises:
-        ConflictError: It was converted from another one; its blocks are no teacher's batches.
-    """
-    if manifest.origin is not None:
-        raise ConflictError(
-            f"{where} was converted from recording {manifest.origin.identity[:12]}..; run the same "
-            "kdrec convert to continue it, or give another name to record anew"
-        )
 
 
 class RecordingWriter:
@@ -153,10 +130,16 @@ class RecordingWriter:
         specs, values = static_contents(samples, proof)
         records = record_arrays(plan, fitted, columns=manifest.parameters)
         attributes = {"kdrec": manifest.model_dump(mode="json")}
-        files = create_hierarchy(attributes, [*records, *specs], values)
+        files = create_hierarchy(attributes, [*records, *specs])
+        digests = digest_files(files)
         for key in sorted(files.keys() - {ROOT_KEY}):
             self._storage.write(key, files[key])
-        header = LedgerEntry(block="header", files=digest_files(files))
+        for spec in specs:
+            metadata = files[f"{spec.name}/{ROOT_KEY}"]
+            for key, data in encode_chunks(spec, metadata, values[spec.name]):
+                self._storage.write(key, data)
+                digests[key] = FileDigest.of(data)
+        header = LedgerEntry(block="header", files=dict(sorted(digests.items())))
         self._storage.write(HEADER_KEY, header.to_bytes())
         self._storage.write(ROOT_KEY, files[ROOT_KEY])
         self.resume(manifest)
@@ -191,19 +174,32 @@ class RecordingWriter:
         keys = (key.removeprefix("ledger/") for key in self._storage.keys("ledger/"))
         return frozenset(key.removesuffix(".json") for key in keys if key.startswith("g"))
 
+    def is_committed(self, block: Block) -> bool:
+        """Whether a block is there, as far as is known; see `committed_names`."""
+        try:
+            return self._storage.size(block.ledger_key) > 0
+        except NotFoundError:
+            return False
+
     def committed(self) -> dict[str, LedgerEntry]:
         """The ledger entries of the blocks that are there, by block name.
 
         Raises:
             IntegrityError: An entry is damaged, or a file it lists is missing or cut.
         """
-        entries: dict[str, LedgerEntry] = {}
-        for key in self._storage.keys("ledger/"):
-            if key not in (HEADER_KEY, BEGINNING_KEY):
-                entry = self._entry(key)
-                self._check_sizes(entry, key)
-                entries[entry.block] = entry
-        return entries
+        return {entry.block: entry for entry, _ in self._committed().values()}
+
+    def _committed(self) -> dict[str, tuple[LedgerEntry, FileDigest]]:
+        """Entries of blocks, checked, and the digests of their files, by key."""
+        keys = [k for k in self._storage.keys("ledger/") if k not in (HEADER_KEY, BEGINNING_KEY)]
+        with ThreadPoolExecutor(_ENTRIES_AT_ONCE) as pool:
+            return dict(zip(keys, pool.map(self._checked_entry, keys), strict=True))
+
+    def _checked_entry(self, key: str) -> tuple[LedgerEntry, FileDigest]:
+        data = self._storage.read(key)
+        entry = LedgerEntry.from_bytes(data, where=f"{self._where}/{key}", remedy=_REMEDY)
+        self._check_sizes(entry, key)
+        return entry, FileDigest.of(data)
 
     def _check_sizes(self, entry: LedgerEntry, ledger_key: str) -> None:
         for key, digest in entry.files.items():
@@ -238,9 +234,9 @@ class RecordingWriter:
 
         Raises:
             InvalidInputError: The encoding cannot keep a logit within its bound.
-            StorageError: The disk refuses; nothing of the block is committed.
+            StorageError: The disk refuses, or the recording is not there any more; nothing of the
+                block is committed.
             ConflictError: The recording is sealed, and these are other bytes than it had.
-            IntegrityError: The recording was removed meanwhile.
         """
         self._check_still_there()
         if not np.isfinite(logits_GSC).all():
@@ -293,18 +289,17 @@ class RecordingWriter:
             IncompleteError: A block is missing.
             IntegrityError: There is a seal, over other files than these.
         """
-        entries = self.committed()
-        missing = [b for b in BlockGrid.of(self.manifest.plan) if b.name not in entries]
+        committed = self._committed()
+        missing = [b for b in BlockGrid.of(self.manifest.plan) if b.ledger_key not in committed]
         if missing:
             raise IncompleteError(
                 f"{self._where} lacks {len(missing)} blocks, the first is {missing[0]}; "
                 "run the same kdrec record again"
             )
-        files = dict(self._entry(HEADER_KEY).files)
-        for entry in entries.values():
-            files |= entry.files
-        for key in self._storage.keys("ledger/"):
-            files[key] = FileDigest.of(self._storage.read(key))
+        header = self._header_entry()
+        files = {HEADER_KEY: FileDigest.of(header.to_bytes())} | header.files
+        for key, (entry, digest) in committed.items():
+            files |= entry.files | {key: digest}
         seal = Seal(files=files)
         if self._seal is None:
             self._storage.write(SEAL_KEY, seal.to_bytes())
@@ -325,9 +320,10 @@ class RecordingWriter:
         try:
             self._storage.size(ROOT_KEY)
         except NotFoundError as error:
-            raise IntegrityError(
-                f"{self._where} was removed while it was recorded; run the same kdrec record again "
-                "to begin anew"
+            raise StorageError(
+                f"{self._where} is not there any more: its disk is not mounted, or it was removed "
+                "while it was recorded; mount the disk, or run the same kdrec record again to "
+                "begin anew"
             ) from error
 
     def _find_seal(self) -> Seal | None:

@@ -121,6 +121,26 @@ def test_numpy_and_torch_agree_within_rounding_where_a_sum_is_taken() -> None:
     assert (difference <= fingerprint_tolerance(on_numpy)).all()
 
 
+@pytest.mark.filterwarnings("ignore:.*lru_cache.*:UserWarning")
+def test_the_whole_list_compiles_to_one_graph() -> None:
+    """So that a GPU applies it in few kernels."""
+    augmentation = parse_augmentation(EVERYTHING)
+    points = clouds(channels=6)
+    drawn = augmentation.draw(0, views=1, samples_B=np.arange(len(points)))
+    index_BK = augmentation.subset_index(drawn, points.shape[1])
+    assert index_BK is not None
+    transform = torch.compile(augmentation.transform, fullgraph=True, backend="eager")
+    seen = transform(
+        torch.from_numpy(points),
+        torch.from_numpy(augmentation.numbers(drawn)),
+        torch.from_numpy(index_BK),
+        channels=XYZ + NORMAL,
+    )
+    torch.compiler.reset()
+    alone = augmentation.apply(torch.from_numpy(points), drawn, channels=XYZ + NORMAL)
+    assert torch.equal(seen, alone)
+
+
 @settings(max_examples=25)
 @given(split=st.integers(1, 5))
 def test_a_batch_may_be_split_anywhere(split: int) -> None:

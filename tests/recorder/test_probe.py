@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from kdrec.errors import ErrorKind, InvalidInputError
+from kdrec.recorder.answers import check_finite
 from kdrec.recorder.probe import probe_teacher
-from kdrec.recorder.teacher import Teacher, TeacherOptions, check_finite, load_teacher
+from kdrec.recorder.teacher import Teacher, TeacherOptions, load_teacher
 from kdrec.store import accuracy
 
 NUM_POINTS = 16

@@ -1,16 +1,24 @@
 """Repair by recording again: only the damaged blocks, to the byte, or not at all."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kdrec.augment import parse_augmentation
 from kdrec.client import RepairReport, repair
 from kdrec.errors import ConflictError, NotFoundError
-from kdrec.recorder import RecomputedFiles, TeacherOptions, load_teacher
+from kdrec.recorder import (
+    RecomputedFiles,
+    TeacherOptions,
+    Votes,
+    load_teacher,
+    recorded_options,
+)
 from kdrec.samples import SampleSet, make_shapes
-from kdrec.store import LocalStorage
+from kdrec.store import LocalStorage, find_manifest
 from kdrec.testing import flip_bit
 from tests.programs import contents
 from tests.recorder.toy_teachers import record_toy, toy, toy_samples, write_toys
@@ -87,3 +95,19 @@ def test_another_teacher_or_other_data_are_refused(broken: Path, toys: Path) -> 
     (broken / "zarr.json").unlink()
     with pytest.raises(NotFoundError, match="the plan to record again"):
         run(broken, toy(toys))
+
+
+def test_a_recording_of_votes_is_repaired_by_the_votes_of_its_plan(
+    toys: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "votes.zarr"
+    votes = Votes(2, parse_augmentation("rotate_y=5"))
+    record_toy(path, replace(toy(toys), votes=votes), encoding="exact")
+    whole = contents(path)
+    (path / "logits/c/1/0/0").unlink()
+    manifest = find_manifest(LocalStorage(path), where=path.name)
+    assert manifest is not None
+    asked = recorded_options(manifest.plan, factory=toy(toys).factory, arguments={})
+    assert asked.votes == votes
+    assert run(path, asked).broken == []
+    assert contents(path) == whole

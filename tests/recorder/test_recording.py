@@ -1,6 +1,8 @@
 """The recording loop in one process: memory that runs out, storages that fail, reports."""
 
 import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,10 +28,11 @@ from kdrec.recorder import (
     record,
 )
 from kdrec.recorder.batch_size import MOST_ON_CPU, largest_batch_size
-from kdrec.recorder.passes import TeacherPass, resident_points
+from kdrec.recorder.passes import TeacherPass
 from kdrec.recorder.patience import PatientStorage
+from kdrec.recorder.resident import ResidentPoints, resident_points
 from kdrec.samples import SampleSet, make_shapes
-from kdrec.store import Block, LocalStorage, RecordingReader, find_manifest
+from kdrec.store import Block, LocalStorage, LockHolder, RecordingReader, find_manifest
 from tests.programs import contents
 
 SAMPLES = make_shapes(24, seed=0, num_points=16)
@@ -84,6 +87,17 @@ class Watch:
         self.failures.append(failure)
 
     def on_lost(self, block: Block) -> None: ...
+
+
+class Lost(Watch):
+    """Keeps which blocks were given up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lost: list[str] = []
+
+    def on_lost(self, block: Block) -> None:
+        self.lost.append(block.name)
 
 
 def asked(out: Path, *, fast: bool = False) -> RecordRequest:
@@ -188,7 +202,9 @@ def test_no_batch_at_all_ends_with_the_error_also_when_fast(tmp_path: Path) -> N
 @pytest.mark.parametrize("clouds", [1, 5, 8, 20, 10**9])
 def test_the_largest_batch_that_fits_is_found_by_trying(clouds: int, tmp_path: Path) -> None:
     MEMORY.update(clouds=clouds, fails=0)
-    found = largest_batch_size(teacher_of(asked(tmp_path / "r.zarr")), SAMPLES)
+    request = asked(tmp_path / "r.zarr")
+    any_size = TeacherPass(teacher_of(request), SAMPLES, request.augmentation, 0, 1)
+    found = largest_batch_size(any_size)
     assert found == {1: 1, 5: 4, 8: 8, 20: 16, 10**9: 32}[clouds]  # 24 clouds fill no more
     assert found <= MOST_ON_CPU
 
@@ -251,8 +267,57 @@ def test_points_that_lie_on_the_device_give_the_same_answers(tmp_path: Path) -> 
     """On a GPU they do where they fit; here the device is the CPU."""
     request = asked(tmp_path / "r.zarr")
     teacher_pass = TeacherPass(teacher_of(request), SAMPLES, request.augmentation, 0, 8)
-    resident = replace(teacher_pass, resident_SND=torch.from_numpy(SAMPLES.points_SND))
+    points_SND = torch.from_numpy(SAMPLES.points_SND)
+    resident = replace(teacher_pass, resident=ResidentPoints(points_SND))
     drawn = request.augmentation.draw(0, views=1, samples_B=[3, 1, 20, 5, 5, 7, 8, 9, 11])
     np.testing.assert_array_equal(resident.logits(drawn), teacher_pass.logits(drawn))
     np.testing.assert_array_equal(resident.fingerprints(drawn), teacher_pass.fingerprints(drawn))
+    some = replace(teacher_pass, resident=ResidentPoints(points_SND[5:12], first=5))
+    chunk = request.augmentation.draw(0, views=0, samples_B=[11, 5, 7])
+    np.testing.assert_array_equal(some.logits(chunk), teacher_pass.logits(chunk))
     assert resident_points(SAMPLES, torch.device("cpu")) is None
+
+
+def test_a_block_that_another_committed_meanwhile_is_left_as_it_is(tmp_path: Path) -> None:
+    """Who was silent for too long may come last; under --fast his bytes could be others."""
+    path, whole = tmp_path / "r.zarr", tmp_path / "whole.zarr"
+    run(asked(whole, fast=True))
+    watch = Lost()
+    first = "ledger/g00000-p00000.json"
+
+    class TakenOver(Limited):
+        def forward(self, points_BN3: Tensor) -> Tensor:
+            if (path / "zarr.json").exists() and not (path / first).exists():
+                (path / first).write_bytes((whole / first).read_bytes())
+                for key in ("params/c/0/0/0", "logits/c/0/0/0"):
+                    (path / key).parent.mkdir(parents=True, exist_ok=True)
+                    (path / key).write_bytes((whole / key).read_bytes())
+            return super().forward(points_BN3)
+
+    request = asked(path, fast=True)
+    teacher = replace(teacher_of(request), module=TakenOver().eval())
+    result = record(
+        request, teacher, SAMPLES, watch, conduct=Conduct(retry_seconds=0), journal=watch
+    )
+    assert watch.lost == ["g00000-p00000"]
+    assert result.new_records == 80
+    assert contents(path) == contents(whole)
+
+
+def test_a_lock_that_cannot_be_had_is_tried_again(tmp_path: Path) -> None:
+    class Once(LocalStorage):
+        refused = False
+
+        def lock(self, *, while_waiting: Callable[[], None]) -> AbstractContextManager[LockHolder]:
+            if not self.refused:
+                self.refused = True
+                raise StorageError("the store does not answer")
+            return super().lock(while_waiting=while_waiting)
+
+    failures: list[Failure] = []
+    place = PatientStorage(
+        Once(tmp_path / "r.zarr"), seconds=60, on_failure=failures.append, stop=threading.Event()
+    )
+    with place.lock(while_waiting=lambda: None) as holder:
+        assert holder == LockHolder()
+    assert [failure.message for failure in failures] == ["the store does not answer"]

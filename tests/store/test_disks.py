@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kdrec.errors import IntegrityError, KdrecError, StorageError
+from kdrec.errors import KdrecError, StorageError
 from kdrec.store import LocalStorage, RecordingReader, recording_lock, verify_bytes
 from kdrec.testing import make_recording
 from tests.programs import contents
@@ -122,7 +122,7 @@ class RemovingStorage(LocalStorage):
 
 def test_a_folder_removed_while_it_is_recorded_is_no_half_recording(tmp_path: Path) -> None:
     path = tmp_path / "r.zarr"
-    with pytest.raises(IntegrityError, match="removed while it was recorded"):
+    with pytest.raises(StorageError, match="removed while it was recorded"):
         make_recording(path, storage=RemovingStorage(path, after=3))
     assert not path.exists()
     make_recording(path)

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections import deque
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from kdrec.api.open_file import OpenFile
 from kdrec.errors import StorageError
@@ -13,6 +13,8 @@ from kdrec.errors import StorageError
 # `zerocopysend` is another kind of message, which uvicorn refuses; of this one it needs the length.
 FILE_PARTS = "kdrec.file_parts"
 _COPIED_BYTES = 16 * 1024
+_GIVEN_BYTES = 256 * 1024
+_Bytes: TypeAlias = bytes | bytearray | memoryview
 _logger = logging.getLogger(__name__)
 
 
@@ -43,13 +45,13 @@ class FileSendingTransport:
         transport.set_write_buffer_limits(high=0)
         self._transport = transport
         self._descriptor = transport.get_extra_info("socket").fileno()
-        self._waiting: deque[bytes | bytearray | FilePart] = deque()
+        self._waiting: deque[_Bytes | FilePart] = deque()
         self._closes = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
 
-    def write(self, data: bytes | bytearray | FilePart) -> None:
+    def write(self, data: _Bytes | FilePart) -> None:
         """Send now or later, after all that was written before; nothing once it is to close."""
         if self._closes:
             return
@@ -79,9 +81,14 @@ class FileSendingTransport:
             return False
         return not self._transport.get_write_buffer_size()
 
-    def _send(self, data: bytes | bytearray | FilePart) -> None:
+    def _send(self, data: _Bytes | FilePart) -> None:
         if not isinstance(data, FilePart):
-            self._transport.write(data)
+            # The transport beneath copies what the socket does not take: of a document that many
+            # slow clients get, it shall not be all.
+            rest_of_data = memoryview(data)[_GIVEN_BYTES:]
+            if rest_of_data:
+                self._waiting.appendleft(rest_of_data)
+            self._transport.write(memoryview(data)[:_GIVEN_BYTES])
             return
         rest = data.part[data.file.send(data.part, to=self._descriptor) :]
         if rest:

@@ -4,14 +4,16 @@ import os
 import socket
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvicorn
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from kdrec.api.byte_budget import ByteBudget
@@ -51,7 +53,7 @@ class OneFile:
 
 
 @contextmanager
-def served(app: OneFile) -> Iterator[tuple[str, int]]:
+def served(app: "OneFile | OneDocument") -> Iterator[tuple[str, int]]:
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
         app, http=OrderlyProtocol, lifespan="off", log_config=None, ws="none", loop="asyncio"
@@ -108,6 +110,37 @@ def test_fast_and_slow_clients_get_every_byte(app: OneFile, path: Path, pause: f
     with served(app) as address:
         assert bodies(receive(address, LAST, pause=pause), 1) == [path.read_bytes(), b""]
     assert app.by_kernel == 10
+
+
+class OneDocument:
+    """Answers every request with the same bytes."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await Response(self.data)(scope, receive, send)
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.0005])
+def test_fast_and_slow_clients_get_every_byte_of_a_document(path: Path, pause: float) -> None:
+    data = path.read_bytes()
+    with served(OneDocument(data)) as address:
+        answer = receive(address, REQUEST, LAST, pause=pause)
+        assert bodies(answer, 2) == [data, data, b""]
+
+
+def test_a_document_is_not_copied_for_clients_that_do_not_take_it(path: Path) -> None:
+    document = OneDocument(path.read_bytes())
+    with served(document) as address, ExitStack() as opened:
+        tracemalloc.start()
+        for _ in range(20):
+            client = opened.enter_context(socket.create_connection(address, timeout=30))
+            client.sendall(REQUEST)
+            assert client.recv(1000)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert most < 20 * SIZE / 4
 
 
 def test_answers_asked_for_together_come_one_after_the_other(app: OneFile, path: Path) -> None:

@@ -171,7 +171,8 @@ class ShardCache:
             return FileLock(path).acquire()
         except OSError as error:
             raise StorageError(
-                f"{path} cannot be locked ({error.strerror or error}); make room there, or give another cache"
+                f"{path} cannot be locked ({error.strerror or error}); make room there, or give "
+                "another cache"
             ) from error
 
 

@@ -126,7 +126,7 @@ def test_a_limit_below_one_block_says_how_much_is_needed(path: Path, tmp_path: P
 
 def test_a_cache_that_cannot_be_is_named(url: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(StorageError, match="cannot be locked .*give another cache"):
+    with pytest.raises(StorageError, match=r"cannot be locked .*give another cache"):
         open_recording(url, cache=tmp_path / "file" / "cache")
 
 

@@ -86,5 +86,6 @@ class FetchAhead:
                 if threading.main_thread().is_alive():
                     raise
                 return  # the program ends: what it tore down under us is nobody's error
-            self._asked.discard(block.name)
-            wanted.task_done()
+            finally:
+                self._asked.discard(block.name)
+                wanted.task_done()

@@ -115,14 +115,14 @@ class ViewFollower:
                 return True
             if self._reader.identity is not None or left <= 0:
                 self._reader.entry(missing[0])  # raises, unless it has just come
-            self._tell("view", f"waiting for view {view} of {self._reader.where}: {self._progress}"
-                       f"; {_patience(left)}")  # fmt: skip
+            self._tell("view", lambda: f"waiting for view {view} {self._progress()}", left)
             self._watch.wait(at_most=left)
             self._reader.refresh()
         except KdrecError as error:
             if left <= 0 or not is_away(error):
                 raise
-            self._tell("away", f"{error}; trying again {_patience(left)}")
+            reason = str(error)
+            self._tell("away", lambda: f"{reason}; trying again", left)
             SteadyWatch().wait(at_most=left)
         return False
 
@@ -131,14 +131,13 @@ class ViewFollower:
         wanted = (grid.block(view // grid.group, part) for part in range(grid.num_parts))
         return [block for block in wanted if block not in committed]
 
-    @property
     def _progress(self) -> str:
         here, total = len(self._reader.committed()), len(self._reader.grid)
-        return f"{here} of {total} blocks are recorded"
+        return f"of {self._reader.where}: {here} of {total} blocks are recorded;"
 
-    def _tell(self, subject: str, message: str) -> None:
+    def _tell(self, subject: str, message: Callable[[], str], seconds: float) -> None:
         if self._on_wait is not None and self._told != subject:
-            self._on_wait(message)
+            self._on_wait(f"{message()} {_patience(seconds)}")
         self._told = subject
 
 

@@ -11,9 +11,16 @@ from kdrec.client import FilesTransport, HttpTransport, Recording, RemoteStorage
 from kdrec.client.cache import CacheRules
 from kdrec.errors import ConflictError, StorageError
 from kdrec.samples import make_shapes
-from kdrec.store import EncodingPlan, LocalStorage, RecordingReader
-from kdrec.testing import make_plan, make_recording
+from kdrec.store import (
+    BlockGrid,
+    EncodingPlan,
+    LocalStorage,
+    RecordingReader,
+    RecordingWriter,
+)
+from kdrec.testing import make_logits, make_plan, make_recording
 from tests.client.test_cache import files_size
+from tests.programs import contents
 from tests.promises.test_one_reader import serving
 from tests.proxy import between
 
@@ -84,21 +91,51 @@ def test_what_was_fetched_while_it_was_recorded_is_not_fetched_again(tmp_path: P
         assert {file: file.stat().st_ino for file in before} == before
 
 
-def test_entries_of_another_recording_with_the_same_beginning_are_not_believed(
+def record_otherwise(folder: Path) -> None:
+    """The same plan on a device that rounds differently where no proof is kept."""
+    make_recording(folder, blocks=0)
+    writer = RecordingWriter(LocalStorage(folder), where=str(folder))
+    manifest = writer.prepare()
+    assert manifest is not None
+    writer.resume(manifest)
+    plan = manifest.plan
+    logits_VSC = make_logits(plan, manifest.classes.num_teacher) + np.float32(0.25)
+    for block in BlockGrid.of(plan):
+        drawn = [plan.augmentation.draw(plan.seed, views=v, samples_B=block.samples)
+                 for v in block.views]  # fmt: skip
+        rows = np.ix_(block.views, block.samples)
+        writer.commit(block, np.stack([d.values_BP for d in drawn]), logits_VSC[rows], correct=None)
+    writer.seal()
+
+
+def test_what_was_kept_of_another_recording_with_the_same_beginning_is_not_believed(
     tmp_path: Path,
 ) -> None:
-    """The same plan recorded twice on devices that round differently: only the proof is equal."""
     served, cache = tmp_path / "served" / "run.zarr", tmp_path / "cache"
+    make_recording(served, blocks=6)
+    with serving(served.parent) as address:
+        open_recording(f"{address}/run", cache=cache).read(0)
+    served.rename(tmp_path / "before")
+    record_otherwise(served)
+    with serving(served.parent) as address:
+        sealed, whole = open_recording(f"{address}/run", cache=cache), open_recording(served)
+        for view in range(5):
+            np.testing.assert_array_equal(sealed.read(view)[1], whole.read(view)[1])
+    folder, original = contents(cache / str(sealed.identity)), contents(served)
+    assert folder.items() <= original.items()
+    assert len([key for key in folder if key.startswith("ledger/g")]) == 9
+
+
+def test_another_recording_of_the_same_plan_under_the_name_is_a_conflict(tmp_path: Path) -> None:
+    served = tmp_path / "served" / "run.zarr"
     make_recording(served)
     with serving(served.parent) as address:
-        recording = open_recording(f"{address}/run", cache=cache)
-        expected = recording.read(0)[1]
-        (entry,) = (cache / str(recording.identity)).glob("ledger/g00000-p00000.json")
-        other = (served / "ledger" / "g00001-p00000.json").read_bytes()
-        entry.write_bytes(other)
-        again = open_recording(f"{address}/run", cache=cache)
-        np.testing.assert_array_equal(again.read(0)[1], expected)
-        assert entry.read_bytes() == (served / "ledger" / "g00000-p00000.json").read_bytes()
+        recording = open_recording(f"{address}/run", cache=tmp_path / "cache")
+        recording.read(0)
+        served.rename(tmp_path / "before")
+        record_otherwise(served)
+        with pytest.raises(ConflictError, match="replaced under its name"):
+            recording.read(4)
 
 
 @pytest.mark.parametrize("over_http", [True, False])

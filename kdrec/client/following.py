@@ -108,18 +108,18 @@ class ViewFollower:
 
     def _is_complete(self, view: int, deadline: float) -> bool:
         """Whether a view is; if not, after the recording has had some time to grow."""
-        left = deadline - time.monotonic()
+        left = max(0.0, deadline - time.monotonic())
         try:
             missing = self._missing(view)
             if not missing:
                 return True
-            if self._reader.identity is not None or left <= 0:
+            if self._reader.identity is not None or not left:
                 self._reader.entry(missing[0])  # raises, unless it has just come
             self._tell("view", lambda: f"waiting for view {view} {self._progress()}", left)
             self._watch.wait(at_most=left)
             self._reader.refresh()
         except KdrecError as error:
-            if left <= 0 or not is_away(error):
+            if not left or not is_away(error):
                 raise
             reason = str(error)
             self._tell("away", lambda: f"{reason}; trying again", left)

@@ -304,6 +304,29 @@ def test_a_block_that_another_committed_meanwhile_is_left_as_it_is(tmp_path: Pat
     assert contents(path) == contents(whole)
 
 
+def test_a_disk_that_is_not_mounted_for_a_while_is_waited_for(tmp_path: Path) -> None:
+    path, away, whole = tmp_path / "r.zarr", tmp_path / "away", tmp_path / "whole.zarr"
+    run(asked(whole))
+
+    class Unmounted(Watch):
+        """After the first block, until somebody asks again."""
+
+        def on_block(self, report: BlockReport) -> None:
+            super().on_block(report)
+            if len(self.reports) == 1:
+                path.rename(away)
+
+        def on_failure(self, failure: Failure) -> None:
+            super().on_failure(failure)
+            away.rename(path)
+
+    watch, request = Unmounted(), asked(path)
+    conduct = Conduct(retry_seconds=60)
+    record(request, teacher_of(request), SAMPLES, watch, conduct=conduct, journal=watch)
+    assert "is not there any more" in watch.failures[0].message
+    assert contents(path) == contents(whole)
+
+
 def test_a_lock_that_cannot_be_had_is_tried_again(tmp_path: Path) -> None:
     class Once(LocalStorage):
         refused = False

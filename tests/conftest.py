@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import os
+import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,12 @@ from tests.buckets import S3Server, s3_server
 # How long an example takes is the machine's affair: no test asserts a time.
 settings.register_profile("kdrec", deadline=None)
 settings.load_profile("kdrec")
+
+
+def pytest_configure() -> None:
+    """Let children hear Ctrl-C: who is started in the background of a script inherits deafness."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 _LONG = frozenset({"promises", "docker", "docs", "cli", "tests"})  # folders with whole programs

@@ -26,6 +26,7 @@ _SMALLER = (
     "compact:2.5e-2",
     "half",
     "portable",
+    "topk:10",
     "topk:3",
 )
 _LABELS, _KD = "labels only", "KD, T 4"

@@ -1,21 +1,19 @@
 """Many recording processes at little cost: forked from a server that has loaded kdrec already."""
 
-import multiprocessing
 import os
 import signal
 from collections.abc import Mapping, Sequence
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
-_context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["kdrec.cli.app", "kdrec.recorder", "kdrec.client"])
+from tests.programs import FORKING
 
 
 def start(
     arguments: Sequence[str | Path], *, output: Path, env: Mapping[str, str] | None = None
 ) -> ForkServerProcess:
     """Start `kdrec ARGUMENTS` and go on; what it says goes to a file."""
-    process = _context.Process(
+    process = FORKING.Process(
         target=_run, args=(list(map(str, arguments)), output, dict(env or {}))
     )
     process.start()

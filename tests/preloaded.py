@@ -11,6 +11,8 @@ os.environ |= {"OMP_NUM_THREADS": "1", "COLUMNS": "300", "NO_COLOR": "1", "TERM"
 
 import kdrec.api
 import kdrec.cli.app
+import kdrec.client
 import kdrec.models
 import kdrec.recorder
-import kdrec.student  # noqa: F401
+import kdrec.student
+import kdrec.testing  # noqa: F401

@@ -18,6 +18,9 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
+# There is one server for all tests of a process: whoever is first says what it imports.
+FORKING = get_context("forkserver")
+FORKING.set_forkserver_preload(["tests.preloaded"])
 KDREC = (sys.executable, "-m", "kdrec.cli")
 _LONGEST = 300.0  # seconds
 
@@ -67,10 +70,8 @@ def _fork(
     out: str,
     err: str,
 ) -> ForkServerProcess:
-    context = get_context("forkserver")
-    context.set_forkserver_preload(["tests.preloaded"])
     given = [str(argument) for argument in arguments]
-    process = context.Process(
+    process = FORKING.Process(
         target=_run, args=(given, cwd or Path.cwd(), environment(env), out, err)
     )
     process.start()

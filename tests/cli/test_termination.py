@@ -12,9 +12,12 @@ import os, sys, time
 from kdrec.cli.termination import terminated_like_interrupted
 
 with terminated_like_interrupted(abandon=lambda: print("abandoned", flush=True), seconds=0.1):
-    print("begun", flush=True)
+    first = True
     while True:
         try:
+            if first:
+                first = False
+                print("begun", flush=True)
             time.sleep(60)
         except KeyboardInterrupt:
             pass  # as a call that is no Python would not hear of it

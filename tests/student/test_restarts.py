@@ -13,15 +13,12 @@ import torch
 from kdrec.client import open_recording
 from kdrec.student import RecordedBatch, RecordedLoader, RecordedViews
 from kdrec.testing import make_plan, make_recording
-from tests.programs import service
+from tests.programs import FORKING, service
 from tests.student.recordings import make_samples
 
 Streams: TypeAlias = list[list[str]]
 State: TypeAlias = dict[str, int]
 BATCH, EPOCHS = 11, 2
-
-# Fresh processes at the price of a fork: each comes from one that has only imported.
-FRESH = multiprocessing.get_context("forkserver")
 
 
 @pytest.fixture(scope="module")
@@ -79,9 +76,8 @@ def go_on(
 def in_a_fresh_process(
     address: str, cache: Path, ranks: int, num_workers: int, state: State
 ) -> Streams:
-    FRESH.set_forkserver_preload(["torch", "kdrec.student", "kdrec.client", "kdrec.testing"])
-    here, there = FRESH.Pipe(duplex=False)
-    process = FRESH.Process(target=go_on, args=(address, cache, ranks, num_workers, state, there))
+    here, there = FORKING.Pipe(duplex=False)
+    process = FORKING.Process(target=go_on, args=(address, cache, ranks, num_workers, state, there))
     process.start()
     there.close()
     streams: Streams = here.recv()

@@ -6,9 +6,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from anyio import to_thread
-
 from kdrec.api.places import PlacedFile, SentFile
+from kdrec.api.waiting import SharedLooks
 
 # For so long an answer may be one that a look at the disk would no longer give: that of a
 # recording as it was before it was replaced, under the entity tag that it had then.
@@ -28,10 +27,6 @@ class SoundFile:
     size: int
     headers: Mapping[str, str]
 
-    async def is_sound(self) -> bool:
-        """Whether it may be sent: what was opened stays what it was."""
-        return True
-
 
 @dataclass(frozen=True, slots=True)
 class DelegatedFile:
@@ -45,10 +40,6 @@ class DelegatedFile:
     size: int
     headers: Mapping[str, str]
 
-    async def is_sound(self) -> bool:
-        """Whether the path still leads to the very file that was looked at."""
-        return await to_thread.run_sync(self.file.is_there)
-
 
 HotFile = SoundFile | DelegatedFile
 
@@ -58,7 +49,8 @@ class HotFiles:
 
     Students ask for the same shards at the same time: for all but the first of them in a second
     nothing is looked up. Files that are sent from here stay open meanwhile, so that nothing waits
-    for a disk; at those that another sends, a worker thread has a look each time.
+    for a disk; at those that another sends, a worker thread has a look again, one for all who ask
+    before it begins.
 
     Args:
         clock: Seconds that never run backwards.
@@ -69,6 +61,7 @@ class HotFiles:
         self._files: dict[tuple[str, str], tuple[float, HotFile]] = {}
         self._lock = threading.Lock()
         self._sweep: asyncio.TimerHandle | None = None
+        self._looks = SharedLooks[bool](0.0)
 
     def __len__(self) -> int:
         return len(self._files)
@@ -83,6 +76,12 @@ class HotFiles:
         """What was found at an address within the last second."""
         kept = self._files.get((name, key))
         return kept[1] if kept is not None and self._clock() < kept[0] else None
+
+    async def is_sound(self, found: HotFile) -> bool:
+        """Whether it may still be sent: what was opened stays what it was, a path may not."""
+        if isinstance(found, SoundFile):
+            return True
+        return await self._looks.next(found.file, found.file.is_there)
 
     def sweep_later(self) -> None:
         """Close what is out of date, as soon as it is; in the event loop."""

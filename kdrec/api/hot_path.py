@@ -49,7 +49,7 @@ class HotPath:
             if not grant.may_read(match[1].partition("@")[0]):
                 return None
             scope["kdrec.token"] = grant.name
-            if await found.is_sound():
+            if await self._state.hot_files.is_sound(found):
                 return answer_found(request, found, budget=self._state.budget)
         except (KdrecError, HTTPException):
             pass  # the route says it

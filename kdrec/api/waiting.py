@@ -1,11 +1,11 @@
-"""Waiting for a file to change, with one look at the disk for all who wait for the same.
+"""Looks at the disk, one for all who wait for the same.
 
-The disk is asked again and again, because it is all that several workers, and a recorder on
-another machine, have in common: no notification crosses a network file system.
+The disk is asked again and again, because it is all that several workers, a web server in front and
+a recorder on another machine have in common: no notification crosses a network file system.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 from anyio import to_thread
@@ -14,7 +14,7 @@ Seen = TypeVar("Seen")
 
 
 class SharedLooks(Generic[Seen]):
-    """Looks at things by name, each no more often than every `interval` seconds.
+    """Looks at things, at each no more often than every `interval` seconds.
 
     Args:
         interval: Seconds before a look.
@@ -22,26 +22,26 @@ class SharedLooks(Generic[Seen]):
 
     def __init__(self, interval: float) -> None:
         self._interval = interval
-        self._pending: dict[str, asyncio.Task[Seen]] = {}
+        self._pending: dict[Hashable, asyncio.Task[Seen]] = {}
 
-    async def next(self, name: str, look: Callable[[], Seen]) -> Seen:
-        """What the next look at `name` sees.
+    async def next(self, thing: Hashable, look: Callable[[], Seen]) -> Seen:
+        """What the next look at something sees.
 
         Args:
-            name: Of the thing; who asks for the same name meanwhile shares the look.
+            thing: Who asks for the same meanwhile shares the look.
             look: Runs in a worker thread; what it raises, all who share it get.
         """
-        if name not in self._pending:
-            self._pending[name] = asyncio.create_task(self._look(name, look))
-            self._pending[name].add_done_callback(_note_error)
+        if thing not in self._pending:
+            self._pending[thing] = asyncio.create_task(self._look(thing, look))
+            self._pending[thing].add_done_callback(_note_error)
         # Shielded: one who leaves must not take the look away from the others.
-        return await asyncio.shield(self._pending[name])
+        return await asyncio.shield(self._pending[thing])
 
-    async def _look(self, name: str, look: Callable[[], Seen]) -> Seen:
+    async def _look(self, thing: Hashable, look: Callable[[], Seen]) -> Seen:
         try:
             await asyncio.sleep(self._interval)
         finally:
-            del self._pending[name]
+            del self._pending[thing]
         return await to_thread.run_sync(look)
 
 

@@ -28,12 +28,19 @@ def marked(name: str) -> list[str]:
 def run_lines(body: str, folder: Path, replace: tuple[str, str] = ("", "")) -> None:
     for line in body.strip().splitlines():
         words = shlex.split(line.replace(*replace) if replace[0] else line)
-        command = [sys.executable, "-m", "kdrec.cli"] if words[0] == "kdrec" else [sys.executable]
-        done = subprocess.run(
-            [*command, *words[1:]], cwd=folder, capture_output=True, text=True,
-            env=environment({"PYTHONPATH": str(ROOT), "KDREC_CACHE": str(folder / "cache")}),
-        )  # fmt: skip
-        assert done.returncode == 0, f"{line}\n{done.stderr}"
+        env = {"PYTHONPATH": str(ROOT), "KDREC_CACHE": str(folder / "cache")}
+        if words[0] == "kdrec":
+            done = kdrec(*words[1:], cwd=folder, env=env)
+            assert done.code == 0, f"{line}\n{done.err}"
+        else:
+            run_python(words[1:], folder, env)
+
+
+def run_python(words: list[str], folder: Path, env: dict[str, str]) -> None:
+    done = subprocess.run(
+        [sys.executable, *words], cwd=folder, capture_output=True, text=True, env=environment(env)
+    )
+    assert done.returncode == 0, f"{words}\n{done.stderr}"
 
 
 def test_the_tour_works_from_end_to_end(tmp_path: Path) -> None:
@@ -43,11 +50,7 @@ def test_the_tour_works_from_end_to_end(tmp_path: Path) -> None:
     with service(tmp_path / "recordings") as url:
         run_lines(elsewhere, tmp_path, ("http://127.0.0.1:8080/v1/recordings", url))
     for snippet in marked("python"):
-        done = subprocess.run(
-            [sys.executable, "-c", snippet], cwd=tmp_path, capture_output=True, text=True,
-            env=environment({"PYTHONPATH": str(ROOT)}),
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
+        run_python(["-c", snippet], tmp_path, {"PYTHONPATH": str(ROOT)})
 
 
 def test_the_command_for_a_teacher_of_ones_own_is_understood(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def test_recorded_inspected_served_fetched_and_trained_from_elsewhere(
         "split": "split=0",
         "views": 20,
         "augment": "scale=0.9:1.1,rotate_y=-15:15,translate=0.05",
-        "num-points": 128,
+        "num-points": 64,
     }
     recorded = kdrec("record", path, *options(teacher(shared_data) | plan), "--json")
     assert recorded.code == 0, recorded.err

@@ -13,7 +13,7 @@ def test_two_recorders_of_one_plan_share_and_of_two_plans_the_second_is_refused(
     slow = options(
         {
             "teacher": f"{teachers}:PointsLast",
-            "teacher-arg": "pause=0.5",
+            "teacher-arg": "pause=0.2",
             "data": "shapes",
             "data-arg": ["count=24", "num_points=32"],
             "views": 8,

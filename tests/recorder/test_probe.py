@@ -193,22 +193,17 @@ def test_a_class_out_of_range_is_refused(
         accuracy(np.zeros((2, 3), dtype=np.float32), np.array(labels), class_map)
 
 
-def test_a_real_teacher_passes_and_has_the_accuracy_that_is_known(shared_data: Path) -> None:
+def test_a_real_teacher_passes_and_gives_its_known_logits(shared_data: Path) -> None:
     with np.load(shared_data / "clouds" / "modelnet10_test908_1024.npz") as archive:
-        points_SND = _normalized(archive["xyz"])
-        labels_S, class_map = archive["label"], archive["modelnet40_index"]
-    known_SC = np.load(shared_data / "logits" / "pointnet_clean.npy")
+        points_SND = _normalized(archive["xyz"][:96])
+    known_SC = np.load(shared_data / "logits" / "pointnet_clean.npy")[:96]
     weights = shared_data / "teachers" / "pointnet_modelnet40.npz"
     teacher = load_teacher(TeacherOptions(factory="pointnet", weights=weights))
     report = probe_teacher(teacher, points_SND, 32)
     assert report.num_classes == 40
     assert report.repeatability < 1e-4
-    batches = [teacher.logits(torch.tensor(p)).numpy() for p in np.array_split(points_SND, 29)]
-    logits_SC = np.concatenate(batches)
-    assert np.abs(logits_SC - known_SC).max() < 0.03
-    counts = accuracy(logits_SC, labels_S.astype(np.int64), class_map)
-    assert counts.among_all / 908 == pytest.approx(0.850, abs=0.002)
-    assert counts.among_mapped / 908 == pytest.approx(0.897, abs=0.002)
+    batches = [teacher.logits(torch.tensor(p)).numpy() for p in np.array_split(points_SND, 3)]
+    assert np.abs(np.concatenate(batches) - known_SC).max() < 0.03
 
 
 def _normalized(xyz_SN3: npt.NDArray[np.int16]) -> npt.NDArray[np.float32]:

@@ -138,17 +138,19 @@ def test_nothing_but_committed_blocks_is_read(tmp_path: Path) -> None:
     assert reader.identity is not None
 
 
-def test_any_interruption_ends_in_the_same_bytes(tmp_path: Path) -> None:
-    make_recording(tmp_path / "whole.zarr")
+def test_any_interruption_ends_in_the_same_bytes(tmp_path: Path, samples: SampleSet) -> None:
+    plan = make_plan(samples, views=2, group=1, block_samples=16)
+    make_recording(tmp_path / "whole.zarr", samples, plan=plan)
     whole = contents(tmp_path / "whole.zarr")
     counting = FaultyStorage(LocalStorage(tmp_path / "count.zarr"))
-    make_recording(tmp_path / "count.zarr", storage=counting)
+    make_recording(tmp_path / "count.zarr", samples, plan=plan, storage=counting)
     for write in range(counting.writes):
         path = tmp_path / f"{write}.zarr"
         fault = {"kill_at": write} if write % 2 else {"fail_at": write}
         with pytest.raises((ProcessKilled, StorageError)):
-            make_recording(path, storage=FaultyStorage(LocalStorage(path), **fault))
-        make_recording(path)
+            storage = FaultyStorage(LocalStorage(path), **fault)
+            make_recording(path, samples, plan=plan, storage=storage)
+        make_recording(path, samples, plan=plan)
         assert contents(path) == whole, f"interrupted at write {write}"
 
 

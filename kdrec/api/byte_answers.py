@@ -45,7 +45,10 @@ def answer_file(
     found = _find(request, recording, file, headers, prefix=prefix)
     if prefix is None or isinstance(found, DelegatedFile):  # as one without conditions gets it
         state.hot_files.keep(address, key, found)
-    return answer_found(request, found, budget=state.budget)
+    answer = answer_found(request, found, budget=state.budget)
+    if isinstance(answer, FileAnswer):
+        answer.load_first_piece()
+    return answer
 
 
 def _find(

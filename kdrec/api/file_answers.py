@@ -40,6 +40,15 @@ class FileAnswer(Response):
         self._budget = budget
         self._begun = False
 
+    def load_first_piece(self) -> None:
+        """Have the disk give it, in the worker thread in which the file was found.
+
+        Raises:
+            StorageError: The disk fails, or the file became shorter in its place.
+        """
+        if isinstance(self._file, OpenFile):
+            self._file.load(self._pieces()[0])
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await self._send_pieces(send, by_kernel=FILE_PARTS in scope.get("extensions", {}))
@@ -50,16 +59,19 @@ class FileAnswer(Response):
             await refusal(scope, receive, send)
 
     async def _send_pieces(self, send: Send, *, by_kernel: bool) -> None:
-        step = self._file.piece_bytes
-        starts = range(self._part.start, self._part.stop, step)
-        pieces = [range(start, min(start + step, self._part.stop)) for start in starts]
-        for piece in pieces or [self._part]:
+        for piece in self._pieces():
             if by_kernel and isinstance(self._file, OpenFile):
                 await self._file.warm(piece)
                 await self._send_piece(send, piece, FilePart(self._file, piece))
                 continue
             async with self._budget.taking(len(piece)):
                 await self._send_piece(send, piece, await self._file.read(piece))
+
+    def _pieces(self) -> list[range]:
+        step = self._file.piece_bytes
+        starts = range(self._part.start, self._part.stop, step)
+        pieces = [range(start, min(start + step, self._part.stop)) for start in starts]
+        return pieces or [self._part]
 
     async def _send_piece(
         self, send: Send, piece: range, data: bytes | bytearray | FilePart

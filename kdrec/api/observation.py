@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from contextvars import ContextVar
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kdrec.api.metrics import RequestMetrics
@@ -15,20 +15,19 @@ from kdrec.api.metrics import RequestMetrics
 REQUEST_ID = "X-Request-ID"
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 _KNOWN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_POLICY = b"content-security-policy"
+_PROTECTING = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+)
 # The documentation page loads its program from a fixed place; everything else loads nothing.
-_PROTECTING = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-}
-_DOCUMENTATION = {
-    "Content-Security-Policy": (
-        "default-src 'none'; connect-src 'self'; frame-ancestors 'none'; "
-        "img-src 'self' data: https://fastapi.tiangolo.com; "
-        "script-src 'unsafe-inline' https://cdn.jsdelivr.net; style-src https://cdn.jsdelivr.net"
-    )
-}
+_NOTHING = b"default-src 'none'; frame-ancestors 'none'"
+_DOCUMENTATION = (
+    b"default-src 'none'; connect-src 'self'; frame-ancestors 'none'; "
+    b"img-src 'self' data: https://fastapi.tiangolo.com; "
+    b"script-src 'unsafe-inline' https://cdn.jsdelivr.net; style-src https://cdn.jsdelivr.net"
+)
 _logger = logging.getLogger("kdrec.access")
 
 
@@ -100,17 +99,14 @@ class _Seen:
         self.status = 500  # of an answer that never began
         self.num_bytes = 0
         self._send = send
-        self._is_documentation = scope["path"] == "/docs"
+        policy = _DOCUMENTATION if scope["path"] == "/docs" else _NOTHING
+        named = (REQUEST_ID.lower().encode(), identifier.encode())
+        self._added = (named, *_PROTECTING, (_POLICY, policy))
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = MutableHeaders(raw=message["headers"])
-            headers[REQUEST_ID] = self.identifier
-            for name, value in _PROTECTING.items():
-                headers[name] = value
-            if self._is_documentation:
-                headers.update(_DOCUMENTATION)
+            message["headers"] = [*message["headers"], *self._added]
         else:
             self.num_bytes += len(message.get("body", b""))
         await self._send(message)

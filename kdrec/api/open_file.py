@@ -59,9 +59,14 @@ class OpenFile:
         Raises:
             StorageError: The disk fails, or the file became shorter in its place.
         """
+        if part not in self._warm and not _is_cached(self._descriptor, part):
+            await to_thread.run_sync(self.load, part)
+        self._warm.add(part)
+
+    def load(self, part: range) -> None:
+        """What `warm` does; waits for the disk."""
         if part not in self._warm:
-            if not _is_cached(self._descriptor, part):
-                await to_thread.run_sync(self._load, part)
+            self._load(part)
             self._warm.add(part)
 
     def _load(self, part: range) -> None:

@@ -1,5 +1,6 @@
 """A recording from the writer to the reader."""
 
+import json
 import pickle
 from pathlib import Path
 
@@ -34,6 +35,7 @@ from kdrec.store import (
     find_manifest,
     plan_encoding,
 )
+from kdrec.store.documents import seal_document
 from kdrec.testing import (
     FaultyStorage,
     ProcessKilled,
@@ -251,14 +253,26 @@ def test_a_zarr_group_of_somebody_else_is_no_recording(tmp_path: Path) -> None:
         find_manifest(LocalStorage(tmp_path / "g.zarr"), where="g.zarr")
 
 
-def test_a_newer_format_says_which_version_it_needs(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("version", "message"),
+    [(2, r"format version 2.*needs kdrec 9\.3\.0"), (1, r"needs kdrec 9\.3\.0 or newer, this is")],
+)
+def test_a_newer_recording_says_which_version_it_needs(
+    tmp_path: Path, version: int, message: str
+) -> None:
     path = tmp_path / "r.zarr"
     make_recording(path)
     root = (path / "zarr.json").read_text()
-    root = root.replace('"format_version": 1', '"format_version": 2')
+    root = root.replace('"format_version": 1', f'"format_version": {version}, "new": 1')
     (path / "zarr.json").write_text(root.replace('"0.1.0"', '"9.3.0"'))
-    with pytest.raises(InvalidInputError, match=r"format version 2.*needs kdrec 9\.3\.0"):
+    with pytest.raises(InvalidInputError, match=message):
         find_manifest(LocalStorage(path), where="r.zarr")
+    # Its ledger, too, may hold what this version does not know.
+    header = path / "ledger" / "header.json"
+    body = json.loads(header.read_bytes())["body"] | {"new": 1}
+    header.write_bytes(seal_document(body))
+    with pytest.raises(InvalidInputError, match=message):
+        open_reader(path)
 
 
 def test_a_seal_is_never_written_over(tmp_path: Path, samples: SampleSet) -> None:

@@ -36,6 +36,7 @@ from kdrec.store import (
     choose_proof,
     count_correct,
     default_block_samples,
+    describe_invalid,
     open_place,
 )
 
@@ -209,10 +210,7 @@ def _plan(
     try:
         return Plan.model_validate(recorded.model_dump() | changed)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
-        raise InvalidInputError(f"{name}: {message}, got {first['input']!r}") from error
+        raise InvalidInputError(describe_invalid(error)) from error
 
 
 def _is_exact(recording: Recording) -> bool:

@@ -24,11 +24,15 @@ from kdrec.store import (
     ENCODINGS,
     BlockGrid,
     Bound,
+    Classes,
     Correct,
     LedgerEntry,
     LocalStorage,
+    MemoryStorage,
+    ProofRecords,
     RecordingReader,
     RecordingWriter,
+    SampleContents,
     beyond_bound,
     check_same_plan,
     find_encoding,
@@ -149,8 +153,8 @@ def test_any_interruption_ends_in_the_same_bytes(tmp_path: Path, samples: Sample
     for write in range(counting.writes):
         path = tmp_path / f"{write}.zarr"
         fault = {"kill_at": write} if write % 2 else {"fail_at": write}
+        storage = FaultyStorage(LocalStorage(path), **fault)
         with pytest.raises((ProcessKilled, StorageError)):
-            storage = FaultyStorage(LocalStorage(path), **fault)
             make_recording(path, samples, plan=plan, storage=storage)
         make_recording(path, samples, plan=plan)
         assert contents(path) == whole, f"interrupted at write {write}"
@@ -227,6 +231,39 @@ def test_a_logit_beyond_half_precision_is_refused(tmp_path: Path, samples: Sampl
         )
     with pytest.raises(InvalidInputError, match="allowed are: compact, portable, exact, half, t"):
         find_encoding("zip")
+
+
+@pytest.mark.parametrize("encoding", ["compact", "half", "portable", "topk"])
+def test_what_cannot_be_kept_is_refused_before_anything_is_written(
+    samples: SampleSet, encoding: str
+) -> None:
+    storage = MemoryStorage()
+    proof = ProofRecords(
+        np.zeros(1, dtype=np.int64),
+        np.zeros(1, dtype=np.int64),
+        np.array([[1e13, 0, 0]], dtype=np.float32),
+        np.zeros((1, 8)),
+    )
+    contents = SampleContents(np.zeros((20, 16), dtype=np.uint8), np.zeros((20, 16), np.float32))
+    plan = make_plan(samples, encoding=encoding, with_samples=False)
+    with pytest.raises(InvalidInputError, match=r"holds logits up to .*, got 1e\+13; use --enc"):
+        RecordingWriter(storage, where="r").begin(plan, Classes(num_teacher=3), contents, proof)
+    assert not list(storage.keys())
+
+
+@pytest.mark.parametrize(
+    ("encoding", "asked"),
+    [
+        ("portable", {"max_error": np.inf}),
+        ("topk", {"max_error": 1e-9}),
+        ("compact", {"max_kl": 5}),
+    ],
+)
+def test_a_fidelity_that_cannot_be_kept_is_refused_before_a_teacher_is_asked(
+    encoding: str, asked: dict[str, float]
+) -> None:
+    with pytest.raises(InvalidInputError, match=r"max_kl|max_error"):
+        plan_encoding(encoding, **asked)  # type: ignore[arg-type]
 
 
 @given(st.lists(st.floats(-65504, 65504, width=32), min_size=1, max_size=50))

@@ -141,6 +141,8 @@ def quantize_chunk(logits_CK: Logits, base: Grid, max_kl: float | None) -> Quant
         kept = tried if within else None
         most = most if within else grade - 1
         grade = min(most, int(grade * _ratio(allowed, tried.divergence)))
+    if kept is not None:
+        return kept
     raise InvalidInputError(
         f"logits cannot be kept at a mean divergence of {max_kl:g}: it is {tried.divergence:g} at "
         "the finest step; use --encoding exact"

@@ -254,6 +254,7 @@ def test_what_cannot_be_kept_is_refused_before_anything_is_written(
 @pytest.mark.parametrize(
     ("encoding", "asked"),
     [
+        ("portable", {"max_kl": 1e-9}),
         ("portable", {"max_error": np.inf}),
         ("topk", {"max_error": 1e-9}),
         ("compact", {"max_kl": 5}),

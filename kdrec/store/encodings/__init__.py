@@ -79,7 +79,7 @@ def plan_encoding(
         planned = EncodingPlan.model_validate({"name": name} | defaults | given)
     except ValidationError as error:
         raise InvalidInputError(describe_invalid(error)) from error
-    if name in (Compact.name, TopK.name):  # refused before a teacher has been asked anything
+    if dials:  # refused before a teacher has been asked anything
         Dial(max_kl=planned.max_kl, max_error=planned.max_error)
     return planned
 

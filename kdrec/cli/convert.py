@@ -15,7 +15,7 @@ from kdrec.cli.terminal import progress_bar, say, show_json, show_rows
 from kdrec.client import ConvertRequest, Recording, open_recording
 from kdrec.client import convert as run
 from kdrec.errors import InvalidInputError, NotFoundError
-from kdrec.store import ENCODINGS, plan_encoding
+from kdrec.store import ENCODINGS, EncodingPlan, plan_encoding
 
 
 def convert(
@@ -68,9 +68,7 @@ def convert(
     request = ConvertRequest(
         views=parse_views(views),
         samples_S=None if samples is None else _parse_samples(samples),
-        encoding=None
-        if encoding is None
-        else plan_encoding(encoding, max_kl=max_kl, max_error=max_error, kept=kept),
+        encoding=_plan_encoding(source, encoding, max_kl, max_error, kept),
         group=group,
         block_samples=block_samples,
         with_samples=with_samples,
@@ -79,6 +77,20 @@ def convert(
         for progress in run(source, out, request):
             bar.update(progress.done, progress.total)
     _show(source, open_recording(out, cache=cache), as_json=as_json)
+
+
+def _plan_encoding(
+    source: Recording,
+    name: str | None,
+    max_kl: float | None,
+    max_error: float | None,
+    kept: int | None,
+) -> EncodingPlan | None:
+    """The encoding asked for: that of the source where only its fidelity is another."""
+    if name is None and max_kl is None and max_error is None and kept is None:
+        return None
+    name = name or source.manifest.plan.encoding.name
+    return plan_encoding(name, max_kl=max_kl, max_error=max_error, kept=kept)
 
 
 def _parse_samples(text: str) -> npt.NDArray[np.int64]:

@@ -125,12 +125,13 @@ def _describe_size(recording: Recording) -> dict[str, str]:
         "size": f"{size(header + blocks)}, of which records {size(blocks)}",
         "logits per record": "-"
         if per_record is None
-        else f"{per_record:.1f} B, {per_record / (2 * recording.num_classes):.2f} of float16",
+        else f"{per_record:.1f} B, {per_record / (2 * recording.num_classes):.2g} of float16",
     }
 
 
 def logit_bytes_per_record(recording: Recording) -> float | None:
-    """Stored bytes of the logits, a record; None before the first block."""
+    """Stored bytes of the logits and all that belongs to them, a record; None without a block."""
     reader = recording.reader
     records = sum(len(block.views) * len(block.samples) for block in reader.committed())
-    return reader.shard_sizes()["logits"] / records if records else None
+    sizes = (num for array, num in reader.shard_sizes().items() if array != "params")
+    return sum(sizes) / records if records else None

@@ -203,12 +203,13 @@ def _verify_teacher(
 
     teacher = named.load(recording.manifest.plan)
     compared = verify_teacher(recording, teacher, samples, tolerance=tolerance)
-    rows = {
-        "teacher": f"{compared.verdict}: {compared.reason}",
-        "answers": f"{compared.identical} of {compared.records} to the bit; largest difference "
-        f"{compared.largest_difference:.2g} of the largest logit, {compared.allowed:g} may be "
-        "rounding",
-    }
+    rows = {"teacher": f"{compared.verdict}: {compared.reason}"}
+    if compared.largest_difference is not None:
+        rows["answers"] = (
+            f"{compared.identical} of {compared.records} to the bit; largest difference "
+            f"{compared.largest_difference:.2g} of the largest logit, {compared.allowed:g} may be "
+            "rounding"
+        )
     if compared.fidelity is not None:
         divergence = compared.fidelity.divergences[0]
         rows["agreement"] = (

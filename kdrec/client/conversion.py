@@ -36,6 +36,7 @@ from kdrec.store import (
     choose_proof,
     count_correct,
     default_block_samples,
+    describe_invalid,
     open_place,
 )
 
@@ -151,6 +152,7 @@ def _draft(source: Recording, request: ConvertRequest, chosen: _Chosen) -> _Draf
     contents = _contents(source, chosen, with_samples=request.with_samples)
     plan = _plan(source, request, chosen, with_samples=contents.points_SND is not None)
     _check_not_promising_lost_bits(source, plan)
+    _check_not_promising_lost_classes(source, plan)
     assert source.identity is not None
     origin = Origin(
         identity=source.identity,
@@ -209,10 +211,7 @@ def _plan(
     try:
         return Plan.model_validate(recorded.model_dump() | changed)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
-        raise InvalidInputError(f"{name}: {message}, got {first['input']!r}") from error
+        raise InvalidInputError(describe_invalid(error)) from error
 
 
 def _is_exact(recording: Recording) -> bool:
@@ -226,6 +225,17 @@ def _check_not_promising_lost_bits(source: Recording, plan: Plan) -> None:
             f"encoding exact keeps the teacher's logits bit for bit, and {source.where} has them "
             f"only within its bound ({lost}); choose a lossy encoding, or record again"
         )
+
+
+def _check_not_promising_lost_classes(source: Recording, plan: Plan) -> None:
+    there, wanted = source.manifest.plan.encoding.kept, plan.encoding.kept
+    num_classes = source.num_classes
+    if there is None or there >= num_classes or (wanted is not None and wanted <= there):
+        return
+    raise InvalidInputError(
+        f"{source.where} keeps {there} of {num_classes} classes, and no bound holds for the "
+        f"others; choose the encoding topk with at most {there} of them, or record again"
+    )
 
 
 def _proof(source: Recording, plan: Plan, chosen: _Chosen) -> ProofRecords:

@@ -42,7 +42,7 @@ class Trial:
         teacher_seconds: A record: augmentation and teacher, in batches of the plan.
         write_seconds: A record: encoding and digests, without the disk.
         read_seconds: A record: reading shuffled batches, decoding included, and replay.
-        logit_bytes: A record, as stored.
+        logit_bytes: A record, as stored, with classes and masses where only some are kept.
         parameter_bytes: A record, as stored.
         jitter_bytes: A record, if a displacement of every point were stored in the same way.
         sample_bytes: A sample: digest, sketch, label, name, and points if they are kept.
@@ -201,14 +201,16 @@ def _try(
     _read_again(storage, chosen)
     ended = clock()
     records = len(block.views) * len(block.samples)
-    sizes = {key: digest.size for key, digest in entry.files.items()}
+    shards = sum(digest.size for digest in entry.files.values())
+    params = entry.files.get(block.shard_key("params"))
+    parameter_bytes = params.size if params else 0
     return Trial(
         records=records,
         teacher_seconds=(answered - started) / records,
         write_seconds=(written - begun) / records,
         read_seconds=(ended - written) / records,
-        logit_bytes=sizes[block.shard_key("logits")] / records,
-        parameter_bytes=sizes.get(block.shard_key("params"), 0) / records,
+        logit_bytes=(shards - parameter_bytes) / records,
+        parameter_bytes=parameter_bytes / records,
         jitter_bytes=_jitter_bytes(plan, chosen),
         sample_bytes=_total(storage, "samples/") / len(chosen),
         proof_bytes=_total(storage, "proof/") / len(proof),

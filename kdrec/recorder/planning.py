@@ -24,6 +24,7 @@ from kdrec.store import (
     SampleContents,
     TeacherPlan,
     default_block_samples,
+    describe_invalid,
     plan_encoding,
 )
 
@@ -200,10 +201,7 @@ def make_plan(
             compiled=teacher.options.compiled,
         )
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
-        raise InvalidInputError(f"{name}: {message}, got {first['input']!r}") from error
+        raise InvalidInputError(describe_invalid(error)) from error
 
 
 def _threads(request: RecordRequest, recorded: Plan | None) -> int:

@@ -43,7 +43,8 @@ class TeacherComparison:
         records: Proof records that were asked again.
         identical: Those answered to the bit.
         draws: Independent draws among them.
-        largest_difference: Of a logit, relative to the largest of its record (or 1).
+        largest_difference: Of a logit, relative to the largest of its record (or 1); None for
+            other classes.
         allowed: What of that may be rounding.
         fidelity: How far its answers are from the recorded ones; None for other classes.
     """
@@ -54,7 +55,7 @@ class TeacherComparison:
     records: int
     identical: int
     draws: int
-    largest_difference: float
+    largest_difference: float | None
     allowed: float
     fidelity: Fidelity | None
 
@@ -116,7 +117,7 @@ def judge(
         records=len(proof),
         identical=identical,
         draws=count_draws(proof, manifest),
-        largest_difference=largest,
+        largest_difference=largest if comparable else None,
         allowed=allowed,
         fidelity=measure_fidelity(recorded_MC, found_MC) if comparable else None,
     )

@@ -54,6 +54,7 @@ from kdrec.store.plan import (
     Plan,
     TeacherPlan,
     default_block_samples,
+    describe_invalid,
 )
 from kdrec.store.process_lock import ProcessLock
 from kdrec.store.proof_choice import choose_proof
@@ -151,6 +152,7 @@ __all__ = [
     "count_correct",
     "count_draws",
     "default_block_samples",
+    "describe_invalid",
     "find_encoding",
     "find_manifest",
     "is_object_address",

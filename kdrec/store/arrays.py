@@ -24,6 +24,8 @@ from kdrec.store.packing import PackedGridCodec
 from kdrec.store.plan import Plan
 
 AnyArray = npt.NDArray[Any]
+_UNDECODABLE = (BaseZarrError, ValueError, RuntimeError, TypeError, KeyError, ArithmeticError)
+"""What comes of bytes or metadata that are not kdrec's: numbers out of any range among them."""
 _VIEW_CHUNK_BYTES = 2**20
 _GROUP_CHUNK_BYTES = 8 * 2**20
 _POINT_CHUNK_BYTES = 4 * 2**20
@@ -213,7 +215,7 @@ def decode_files(
         if not region and array.nchunks != len(files):
             raise ValueError(f"{len(files)} of its {array.nchunks} chunks are listed")
         return np.asarray(array[_slices(region)])
-    except (BaseZarrError, ValueError, RuntimeError, TypeError, KeyError) as error:
+    except _UNDECODABLE as error:
         raise IntegrityError(f"{where} is damaged: {error}; {remedy}") from error
 
 

@@ -64,7 +64,11 @@ class LedgerReader:
             data = self._storage.read(HEADER_KEY)
         except NotFoundError as error:
             raise IntegrityError(f"{where} is missing; {self.remedy}") from error
-        header = LedgerEntry.from_bytes(data, where=where, remedy=self.remedy)
+        try:
+            header = LedgerEntry.from_bytes(data, where=where, remedy=self.remedy)
+        except IntegrityError:
+            parse_group(root, where=self.where)  # a newer format may have other ledgers
+            raise
         # The digest before the contents: a flipped bit must not pass for another format version.
         return header, self._parse_root(root, header)
 

@@ -1,6 +1,7 @@
 """The manifest: what stands in `zarr.json` under `attributes.kdrec`."""
 
 import json
+import re
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError
@@ -8,6 +9,7 @@ from pydantic import Field, ValidationError
 from kdrec.augment import Augmentation
 from kdrec.errors import ErrorKind, IntegrityError, InvalidInputError
 from kdrec.store.plan import Frozen, Plan
+from kdrec.version import __version__
 
 FORMAT_VERSION = 1
 READABLE_SINCE = "0.1.0"
@@ -124,6 +126,28 @@ class Manifest(Frozen):
         return (self.bound,) if self.origin is None else (*self.origin.bounds, self.bound)
 
 
+def _check_readable(found: dict[str, Any], *, where: str) -> None:
+    """Before anything else of a manifest is believed, that may mean what this kdrec cannot know."""
+    version, since = found.get("format_version"), found.get("readable_since")
+    if version != FORMAT_VERSION:
+        raise InvalidInputError(
+            f"{where} has format version {version}, this kdrec reads {FORMAT_VERSION}; it needs "
+            f"kdrec {since or 'of a later version'} or newer",
+            kind=ErrorKind.UNSUPPORTED_FORMAT,
+        )
+    if _numbers(since) > _numbers(__version__):
+        raise InvalidInputError(
+            f"{where} needs kdrec {since} or newer, this is {__version__}",
+            kind=ErrorKind.UNSUPPORTED_FORMAT,
+        )
+
+
+def _numbers(version: Any) -> tuple[int, ...]:
+    """Of a version, to compare by; none of what is no version."""
+    found = re.match(r"[0-9]{1,6}(\.[0-9]{1,6}){0,3}", str(version))
+    return tuple(map(int, found[0].split("."))) if found else ()
+
+
 def parse_group(data: bytes, *, where: str) -> Manifest:
     """The manifest in the bytes of a recording's root `zarr.json`.
 
@@ -138,13 +162,7 @@ def parse_group(data: bytes, *, where: str) -> Manifest:
         raise IntegrityError(f"{where}/zarr.json is damaged: {error}; fetch it again") from error
     if not isinstance(found, dict) or found.get("format") != "kdrec":
         raise InvalidInputError(f"{where} is a Zarr group, but no recording of kdrec")
-    version = found.get("format_version")
-    if version != FORMAT_VERSION:
-        raise InvalidInputError(
-            f"{where} has format version {version}, this kdrec reads {FORMAT_VERSION}; it needs "
-            f"kdrec {found.get('readable_since', 'of a later version')} or newer",
-            kind=ErrorKind.UNSUPPORTED_FORMAT,
-        )
+    _check_readable(found, where=where)
     try:
         return Manifest.model_validate(found)
     except ValidationError as error:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from kdrec.errors import InvalidInputError
 from kdrec.store.lease import LEASE_SECONDS, LeaseTimes
-from kdrec.store.object_storage import ObjectStorage, is_object_address
+from kdrec.store.object_storage import OBJECT_SCHEMES, ObjectStorage, is_object_address
 from kdrec.store.storage import LocalStorage, RecordingPlace
 
 LEASE_VARIABLE = "KDREC_LEASE_SECONDS"
@@ -19,8 +19,15 @@ def open_place(where: str | Path) -> RecordingPlace:
         where: A folder, or an address of an object store such as `s3://BUCKET/NAME.zarr`.
 
     Raises:
-        InvalidInputError: The address is none, or the environment lacks what the store needs.
+        InvalidInputError: The address is none that can be written to, or the environment lacks what
+            the store needs.
     """
+    scheme, separator, _ = str(where).partition("://")
+    if separator and scheme not in OBJECT_SCHEMES:  # as a path it would be a folder named http:
+        raise InvalidInputError(
+            f"{where}: nothing can be written there; give a folder, or "
+            + ", ".join(f"{name}://BUCKET/NAME.zarr" for name in OBJECT_SCHEMES)
+        )
     if is_object_address(str(where)):
         return ObjectStorage(str(where), times=_lease_times(os.environ.get(LEASE_VARIABLE)))
     return LocalStorage(Path(where).expanduser())

@@ -117,7 +117,10 @@ class RecordingWriter:
         Raises:
             InvalidInputError: The encoding cannot keep what is asked of it.
         """
-        fitted = find_encoding(plan.encoding.name).fit(plan.encoding, proof.logits_MC)
+        encoding = find_encoding(plan.encoding.name)
+        fitted = encoding.fit(plan.encoding, proof.logits_MC)
+        # Refused now rather than with the first block, when the recording is there.
+        encoding.to_stored(proof.logits_MC[None], plan.encoding, fitted.bound)
         manifest = Manifest(
             plan=plan,
             classes=classes,

@@ -20,7 +20,9 @@ from zarr.storage import LocalStore
 
 from kdrec.client import fetch, open_recording
 from kdrec.errors import IntegrityError, InvalidInputError, KdrecError, StorageError
+from kdrec.samples import make_shapes
 from kdrec.store import HEADER_KEY, ROOT_KEY, LedgerEntry, LocalStorage, RecordingReader
+from kdrec.testing import make_plan, make_recording
 from tests.attacks.forgery import rewrite, rewrite_json, sign
 from tests.programs import kdrec
 
@@ -130,6 +132,30 @@ def test_huge_chunks_inside_a_shard_are_refused(forged: Path) -> None:
 
     rewrite_json(forged, "logits/zarr.json", grow)
     assert_refused(forged, "a chunk would take .* bytes, allowed are")
+
+
+@pytest.mark.parametrize(
+    ("array", "configuration"),
+    [
+        ("logits", {"step": 10**400}),
+        ("logits", {"step": 0.125, "spread": False}),
+        ("params", {"columns": [[0, float("inf"), 0]]}),
+        ("params", {"columns": [[10**30, 10**30 + 1, 0]]}),
+    ],
+    ids=["huge step", "no spread", "no end", "huge numbers"],
+)
+def test_codecs_of_senseless_numbers_are_refused(
+    tmp_path: Path, array: str, configuration: dict[str, Any]
+) -> None:
+    samples = make_shapes(20, num_points=32)
+    plan = make_plan(samples, augment="reflect_x=0.5", encoding="compact")
+    make_recording(tmp_path / "r.zarr", samples, plan=plan)
+
+    def configure(document: Any) -> None:
+        document["codecs"][0]["configuration"]["codecs"][0]["configuration"] = configuration
+
+    rewrite_json(tmp_path / "r.zarr", f"{array}/zarr.json", configure)
+    assert_refused(tmp_path / "r.zarr", "is damaged")
 
 
 @pytest.mark.parametrize("key", [ROOT_KEY, "logits/zarr.json", HEADER_KEY, "seal.json"])

@@ -47,4 +47,7 @@ def test_wrong_use_is_named(recording: Path, tmp_path: Path) -> None:
         assert done.code == code, done.err
         assert message in done.err
     assert kdrec("convert", tmp_path / "no.zarr", out).code == 3
+    # A dial alone asks the encoding it has for another fidelity, and this one has no dial.
+    done = kdrec("convert", recording, out, "--max-kl", "1e-3")
+    assert (done.code, "encoding exact has no max_kl" in done.err) == (2, True), done.err
     assert not out.exists()

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from kdrec.samples import make_shapes
+from kdrec.store import plan_encoding
 from kdrec.testing import flip_bit, make_plan, make_recording
 from tests.programs import kdrec, service
 
@@ -13,8 +14,8 @@ from tests.programs import kdrec, service
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("inspected")
     samples = make_shapes(20, seed=0, num_points=32)
-    for encoding in ("exact", "half"):
-        plan = make_plan(samples, encoding=encoding)
+    for encoding in ("exact", "half", "topk"):
+        plan = make_plan(samples, encoding=plan_encoding(encoding))
         make_recording(folder / f"{encoding}.zarr", samples, plan=plan)
     make_recording(folder / "begun.zarr", samples, blocks=0)
     return folder
@@ -42,6 +43,15 @@ def test_machines_get_every_class_and_temperature(folder: Path) -> None:
     assert all(0 < d["forward"] < 1e-6 for d in found["divergences"])
     assert sum(each["records"] for each in found["by_class"]) == found["records"] == 2
     assert found["worst"]["divergence"] >= found["divergences"][0]["forward"]
+
+
+def test_classes_and_masses_count_as_bytes_of_the_logits(folder: Path) -> None:
+    path = folder / "topk.zarr"
+    shards = [p for name in ("logits", "classes", "mass") for p in path.glob(f"{name}/c/*/*/0")]
+    found = kdrec("inspect", path, "--json").json
+    plan = found["manifest"]["plan"]
+    records = plan["views"] * plan["data"]["num_samples"]
+    assert found["logit_bytes_per_record"] * records == sum(p.stat().st_size for p in shards)
 
 
 def test_what_is_not_measured_is_said_so(folder: Path, tmp_path: Path) -> None:

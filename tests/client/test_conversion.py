@@ -120,6 +120,21 @@ def test_bits_that_are_lost_are_not_promised(folder: Path, tmp_path: Path) -> No
     assert not (tmp_path / "r").exists()
 
 
+def test_classes_that_were_not_kept_are_not_promised(folder: Path, tmp_path: Path) -> None:
+    exact = open_recording(folder / "exact.zarr")
+    kept = {n: ConvertRequest(encoding=plan_encoding("topk", kept=n)) for n in (2, 3, 4, 12)}
+    three = run(exact, tmp_path / "3.zarr", kept[3])
+    for request in (kept[4], ConvertRequest(encoding=plan_encoding("half"))):
+        with pytest.raises(InvalidInputError, match="keeps 3 of 12 classes, and no bound holds"):
+            run(three, tmp_path / "r", request)
+    run(three, tmp_path / "2.zarr", kept[2])
+    assert_sound(tmp_path / "2.zarr")
+    # Where all classes were kept, none is lost.
+    all_kept = run(exact, tmp_path / "12.zarr", kept[12])
+    run(all_kept, tmp_path / "half.zarr", ConvertRequest(encoding=plan_encoding("half")))
+    assert_sound(tmp_path / "half.zarr")
+
+
 def test_proof_remains_or_is_made_where_nothing_was_lost(folder: Path, tmp_path: Path) -> None:
     middle = ConvertRequest(views=range(1, 3))  # the proof is of views 0 and 4
     made = run(open_recording(folder / "exact.zarr"), tmp_path / "a.zarr", middle)

@@ -43,7 +43,7 @@ def ask(request: RecordRequest, *, records: int = 96) -> Estimate:
     return estimate(request, teacher, toy_samples(), clock=ticking(1.0), trial_records=records)
 
 
-@pytest.mark.parametrize("encoding", ["exact", "half"])
+@pytest.mark.parametrize("encoding", ["half", "topk"])
 def test_the_bytes_are_those_of_the_recording(request_toy: RecordRequest, encoding: str) -> None:
     request = replace(request_toy, encoding=encoding)
     found = ask(request)
@@ -51,13 +51,13 @@ def test_the_bytes_are_those_of_the_recording(request_toy: RecordRequest, encodi
     record(request, load_teacher(request.teacher), toy_samples(), Silent())
     recorded = contents(Path(request.out))
     assert found.num_bytes == pytest.approx(sum(map(len, recorded.values())), rel=0.2)
-    for array, expected in (
-        ("logits/c/", found.trial.logit_bytes),
-        ("params/c/", found.trial.parameter_bytes),
+    for arrays, expected in (
+        (("logits/c/", "classes/c/", "mass/c/"), found.trial.logit_bytes),
+        (("params/c/",), found.trial.parameter_bytes),
     ):
-        stored = sum(len(data) for key, data in recorded.items() if key.startswith(array))
+        stored = sum(len(data) for key, data in recorded.items() if key.startswith(arrays))
         # Chunks of a dozen clouds, where headers weigh: the trial has half as many as the blocks.
-        assert expected == pytest.approx(stored / found.records, rel=0.25)
+        assert expected == pytest.approx(stored / found.records, rel=0.3)
 
 
 def test_hours_and_break_even_follow_from_the_trial(request_toy: RecordRequest) -> None:

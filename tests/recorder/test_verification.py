@@ -49,6 +49,7 @@ def test_the_same_teacher_answers_to_the_bit(recording: Recording, toys: Path) -
 def test_sums_in_another_order_are_other_hardware(recording: Recording, toys: Path) -> None:
     found = ask(recording, toy(toys, order="backward"))
     assert found.verdict is TeacherVerdict.OTHER_HARDWARE
+    assert found.largest_difference is not None
     assert 0 < found.largest_difference < found.allowed / 10
     assert found.fidelity is not None
     assert found.fidelity.agreement == 1
@@ -69,7 +70,9 @@ def test_another_teacher_is_told_and_why(
     found = ask(recording, toy(toys, **arguments))
     assert found.verdict is TeacherVerdict.ANOTHER
     assert re.search(reason, found.reason)
+    # What cannot be compared is none, not infinite, which JSON has no word for.
     assert (found.fidelity is None) == ("classes" in arguments)
+    assert (found.largest_difference is None) == ("classes" in arguments)
 
 
 def test_a_tensor_that_nobody_uses_makes_no_other_teacher(recording: Recording, toys: Path) -> None:

@@ -241,6 +241,9 @@ def test_a_place_is_a_folder_or_a_bucket(
 ) -> None:
     assert isinstance(open_place(f"{bucket}/r.zarr"), ObjectStorage)
     assert isinstance(open_place(tmp_path), LocalStorage)
+    for address in ("http://host/v1/recordings/r", "file:///tmp/r.zarr"):
+        with pytest.raises(InvalidInputError, match="nothing can be written there; give a folder"):
+            open_place(address)
     monkeypatch.setenv("KDREC_LEASE_SECONDS", "soon")
     with pytest.raises(InvalidInputError, match="KDREC_LEASE_SECONDS must be seconds from 1"):
         open_place(f"{bucket}/r.zarr")

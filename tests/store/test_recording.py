@@ -1,5 +1,6 @@
 """A recording from the writer to the reader."""
 
+import json
 import pickle
 from pathlib import Path
 
@@ -23,17 +24,22 @@ from kdrec.store import (
     ENCODINGS,
     BlockGrid,
     Bound,
+    Classes,
     Correct,
     LedgerEntry,
     LocalStorage,
+    MemoryStorage,
+    ProofRecords,
     RecordingReader,
     RecordingWriter,
+    SampleContents,
     beyond_bound,
     check_same_plan,
     find_encoding,
     find_manifest,
     plan_encoding,
 )
+from kdrec.store.documents import seal_document
 from kdrec.testing import (
     FaultyStorage,
     ProcessKilled,
@@ -227,6 +233,40 @@ def test_a_logit_beyond_half_precision_is_refused(tmp_path: Path, samples: Sampl
         find_encoding("zip")
 
 
+@pytest.mark.parametrize("encoding", ["compact", "half", "portable", "topk"])
+def test_what_cannot_be_kept_is_refused_before_anything_is_written(
+    samples: SampleSet, encoding: str
+) -> None:
+    storage = MemoryStorage()
+    proof = ProofRecords(
+        np.zeros(1, dtype=np.int64),
+        np.zeros(1, dtype=np.int64),
+        np.array([[1e13, 0, 0]], dtype=np.float32),
+        np.zeros((1, 8)),
+    )
+    contents = SampleContents(np.zeros((20, 16), dtype=np.uint8), np.zeros((20, 16), np.float32))
+    plan = make_plan(samples, encoding=encoding, with_samples=False)
+    with pytest.raises(InvalidInputError, match=r"holds logits up to .*, got 1e\+13; use --enc"):
+        RecordingWriter(storage, where="r").begin(plan, Classes(num_teacher=3), contents, proof)
+    assert not list(storage.keys())
+
+
+@pytest.mark.parametrize(
+    ("encoding", "asked"),
+    [
+        ("portable", {"max_kl": 1e-9}),
+        ("portable", {"max_error": np.inf}),
+        ("topk", {"max_error": 1e-9}),
+        ("compact", {"max_kl": 5}),
+    ],
+)
+def test_a_fidelity_that_cannot_be_kept_is_refused_before_a_teacher_is_asked(
+    encoding: str, asked: dict[str, float]
+) -> None:
+    with pytest.raises(InvalidInputError, match=r"max_kl|max_error"):
+        plan_encoding(encoding, **asked)  # type: ignore[arg-type]
+
+
 @given(st.lists(st.floats(-65504, 65504, width=32), min_size=1, max_size=50))
 def test_half_keeps_its_bound(values: list[float]) -> None:
     logits = np.array([[values]], dtype=np.float32)
@@ -251,14 +291,26 @@ def test_a_zarr_group_of_somebody_else_is_no_recording(tmp_path: Path) -> None:
         find_manifest(LocalStorage(tmp_path / "g.zarr"), where="g.zarr")
 
 
-def test_a_newer_format_says_which_version_it_needs(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("version", "message"),
+    [(2, r"format version 2.*needs kdrec 9\.3\.0"), (1, r"needs kdrec 9\.3\.0 or newer, this is")],
+)
+def test_a_newer_recording_says_which_version_it_needs(
+    tmp_path: Path, version: int, message: str
+) -> None:
     path = tmp_path / "r.zarr"
     make_recording(path)
     root = (path / "zarr.json").read_text()
-    root = root.replace('"format_version": 1', '"format_version": 2')
+    root = root.replace('"format_version": 1', f'"format_version": {version}, "new": 1')
     (path / "zarr.json").write_text(root.replace('"0.1.0"', '"9.3.0"'))
-    with pytest.raises(InvalidInputError, match=r"format version 2.*needs kdrec 9\.3\.0"):
+    with pytest.raises(InvalidInputError, match=message):
         find_manifest(LocalStorage(path), where="r.zarr")
+    # Its ledger, too, may hold what this version does not know.
+    header = path / "ledger" / "header.json"
+    body = json.loads(header.read_bytes())["body"] | {"new": 1}
+    header.write_bytes(seal_document(body))
+    with pytest.raises(InvalidInputError, match=message):
+        open_reader(path)
 
 
 def test_a_seal_is_never_written_over(tmp_path: Path, samples: SampleSet) -> None:

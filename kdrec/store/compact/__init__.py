@@ -7,7 +7,16 @@ Zarr, `fitting` finds the grid, `divergence` measures what was lost.
 
 from kdrec.store.compact.codec import CompactCodec
 from kdrec.store.compact.companding import WIDEST, Grid
-from kdrec.store.compact.divergence import mean_divergence
+from kdrec.store.compact.divergence import PRECISION, mean_divergence
 from kdrec.store.compact.fitting import COARSER, Dial, fit_grid
 
-__all__ = ["COARSER", "WIDEST", "CompactCodec", "Dial", "Grid", "fit_grid", "mean_divergence"]
+__all__ = [
+    "COARSER",
+    "PRECISION",
+    "WIDEST",
+    "CompactCodec",
+    "Dial",
+    "Grid",
+    "fit_grid",
+    "mean_divergence",
+]

@@ -59,9 +59,9 @@ class CompactCodec(WholeChunkCodec):
         classes = filled.shape[2]
         logits_CK = np.ascontiguousarray(filled.transpose(2, 0, 1)).reshape(classes, -1)
         base = Grid(self.step, self.spread)
-        _check_range(logits_CK, base)
+        base.check_holds(logits_CK)
         found = quantize_chunk(logits_CK, base, self.max_kl)
-        _check_range(logits_CK, found.grid)
+        found.grid.check_holds(logits_CK)
         values_GKS = np.empty((views, classes + 1, samples), dtype=np.int32)
         values_GKS[:, :-1] = found.cells_CK.reshape(classes, views, samples).transpose(1, 0, 2)
         values_GKS[:, -1] = found.steps_K.reshape(views, samples)
@@ -94,15 +94,6 @@ class CompactCodec(WholeChunkCodec):
             places_SK[:, classes:] = 0
             logits_GSC[view, samples] = grid.restore(steps_S1, places_SK)[:, :classes]
         return logits_GSC
-
-
-def _check_range(logits_CK: Logits, grid: Grid) -> None:
-    greatest = float(np.abs(logits_CK).max(initial=0.0))
-    if greatest > grid.greatest_logit:
-        raise ValueError(
-            f"encoding compact holds logits up to {grid.greatest_logit:g} at this fidelity, "
-            f"got {greatest:g}; use the encoding exact"
-        )
 
 
 register_codec(CompactCodec.NAME, CompactCodec)

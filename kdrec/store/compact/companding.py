@@ -18,6 +18,8 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from kdrec.errors import InvalidInputError
+
 WIDEST = 16.0
 """The grid stops widening before its cells are this many steps wide."""
 GREATEST_INTEGER = 2**24
@@ -52,6 +54,19 @@ class Grid:
     def greatest_logit(self) -> float:
         """Magnitude up to which logits fit on the grid."""
         return GREATEST_INTEGER / 4 * self.step
+
+    def check_holds(self, logits_CK: Float32) -> None:
+        """Whether these logits fit on the grid.
+
+        Raises:
+            InvalidInputError: One is too large.
+        """
+        greatest = float(np.abs(logits_CK).max(initial=0.0))
+        if greatest > self.greatest_logit:
+            raise InvalidInputError(
+                f"this encoding holds logits up to {self.greatest_logit:g} at this fidelity, "
+                f"got {greatest:g}; use --encoding exact"
+            )
 
     def quantize(self, logits_CK: Float32) -> tuple[Places, Places]:
         """Steps of the maximum (K,) and cells of the depths (C, K); best in small pieces.

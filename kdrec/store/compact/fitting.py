@@ -58,7 +58,7 @@ class Dial:
         if not 1e-6 <= given[0] <= 1.0:
             raise InvalidInputError(
                 f"max_kl or max_error must be from 1e-6 to 1, got {given[0]:g}; "
-                "for less error use the encoding exact"
+                "for less error use --encoding exact"
             )
 
 
@@ -68,10 +68,20 @@ def fit_grid(logits_CK: Logits, fidelity: Dial) -> Grid:
     Args:
         logits_CK: At least one record, finite.
         fidelity: What to keep.
+
+    Raises:
+        InvalidInputError: A logit is too large for any such grid.
     """
+    found = _fit(logits_CK, fidelity)
+    found.check_holds(logits_CK)
+    return found
+
+
+def _fit(logits_CK: Logits, fidelity: Dial) -> Grid:
     if fidelity.max_error is not None:
         return Grid(step=2 * fidelity.max_error)
     assert fidelity.max_kl is not None
+    Grid(MOST_STEP).check_holds(logits_CK)  # divergences of larger ones overflow
     depths_CK = logits_CK.max(axis=0) - logits_CK.astype(np.float64)
     best, fewest = Grid(MOST_STEP, SPREADS[-1]), np.inf
     for spread in SPREADS if logits_CK.shape[1] >= _TELLING else (BALANCED,):
@@ -131,9 +141,11 @@ def quantize_chunk(logits_CK: Logits, base: Grid, max_kl: float | None) -> Quant
         kept = tried if within else None
         most = most if within else grade - 1
         grade = min(most, int(grade * _ratio(allowed, tried.divergence)))
+    if kept is not None:
+        return kept
     raise InvalidInputError(
         f"logits cannot be kept at a mean divergence of {max_kl:g}: it is {tried.divergence:g} at "
-        "the finest step; use the encoding exact"
+        "the finest step; use --encoding exact"
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pydantic import ValidationError
 
 from kdrec.errors import InvalidInputError
+from kdrec.store.compact import Dial
 from kdrec.store.encodings.compact import Compact
 from kdrec.store.encodings.encoding import (
     Encoding,
@@ -17,7 +18,7 @@ from kdrec.store.encodings.encoding import (
 )
 from kdrec.store.encodings.plain import Exact, Half, Portable
 from kdrec.store.encodings.topk import TopK
-from kdrec.store.plan import EncodingPlan
+from kdrec.store.plan import EncodingPlan, describe_invalid
 
 MOST_COMPACT_CLASSES = 2048
 """Above it, `topk` is chosen where none is asked for: our choice."""
@@ -75,12 +76,12 @@ def plan_encoding(
     if max_error is not None:
         defaults.pop("max_kl", None)
     try:
-        return EncodingPlan.model_validate({"name": name} | defaults | given)
+        planned = EncodingPlan.model_validate({"name": name} | defaults | given)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise InvalidInputError(
-            f"{first['loc'][0]}: {first['msg']}, got {first['input']!r}"
-        ) from error
+        raise InvalidInputError(describe_invalid(error)) from error
+    if dials:  # refused before a teacher has been asked anything
+        Dial(max_kl=planned.max_kl, max_error=planned.max_error)
+    return planned
 
 
 __all__ = [

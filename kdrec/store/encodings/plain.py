@@ -11,7 +11,7 @@ import numpy as np
 from zarr.codecs import BloscCodec, Crc32cCodec
 
 from kdrec.errors import InvalidInputError
-from kdrec.store.compact import mean_divergence
+from kdrec.store.compact import PRECISION, mean_divergence
 from kdrec.store.encodings.encoding import (
     DenseArray,
     FittedEncoding,
@@ -88,9 +88,10 @@ class Portable(DenseArray):
                 f"encoding portable holds logits up to {2**23 * step:g} at this fidelity, got "
                 f"{greatest:g}; use --encoding exact"
             )
-        while bound.mean_kl is not None:
-            if _divergence(logits_CK, step) <= bound.mean_kl:
-                break
+        # What is measured may be off by so much; it is 0 where nothing is rounded any more.
+        while bound.mean_kl is not None and (
+            _divergence(logits_CK, step) > max(0.0, bound.mean_kl - PRECISION)
+        ):
             step /= 2
         return {"logits": _rounded(logits_GSC, step)}
 

@@ -10,7 +10,7 @@ import numpy as np
 from zarr.codecs import BloscCodec, Crc32cCodec
 
 from kdrec.errors import IntegrityError, InvalidInputError
-from kdrec.store.compact import CompactCodec
+from kdrec.store.compact import CompactCodec, Dial, fit_grid
 from kdrec.store.encodings.encoding import (
     FittedEncoding,
     Logits,
@@ -46,7 +46,8 @@ class TopK:
         assert asked.kept is not None, "plan_encoding fills it"
         assert asked.max_error is not None, "plan_encoding fills it"
         kept = min(asked.kept, num_classes)
-        codec = CompactCodec(step=2 * asked.max_error)
+        grid = fit_grid(np.ascontiguousarray(logits_MC.T), Dial(max_error=asked.max_error))
+        codec = CompactCodec(grid.step)
         arrays = (
             StoredArray("logits", kept, "rank", serializer=codec, whole_groups=True),
             _plain("classes", kept, "rank", dtype=_index_type(num_classes)),

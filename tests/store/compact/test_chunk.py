@@ -103,7 +103,7 @@ def test_nan_among_the_records_is_refused(value: float) -> None:
 def test_a_logit_beyond_the_grid_is_refused() -> None:
     logits = teacher_logits(2, 5, 4)
     logits[0, 0, 0] = 1e9
-    with pytest.raises(ValueError, match=r"holds logits up to .* got 1e\+09; use the"):
+    with pytest.raises(ValueError, match=r"holds logits up to .* got 1e\+09; use --enc"):
         CODEC.encode_chunk(logits)
 
 

@@ -25,7 +25,10 @@ def export(
         typer.Option(metavar="NAME=VALUE", help="An argument of the network."),
     ] = None,
     num_points: Annotated[int, typer.Option(min=1, help="Points of a cloud, fixed.")] = 1024,
-    num_channels: Annotated[int, typer.Option(min=1, help="Numbers of a point.")] = 3,
+    num_channels: Annotated[
+        int | None,
+        typer.Option(min=1, help="Numbers of a point; by default what the network says, or 3."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write a network with its weights to an ONNX file, for `kdrec record --teacher NAME.onnx`.
@@ -44,7 +47,8 @@ def export(
     )
     module = load_teacher(options).module
     say(f"exporting {network}; this takes some seconds")
-    difference = export_onnx(module, out, num_points=num_points, num_channels=num_channels)
+    channels = num_channels or getattr(module, "num_channels", 3)
+    difference = export_onnx(module, out, num_points=num_points, num_channels=channels)
     if as_json:
         show_json({"file": str(out), "bytes": out.stat().st_size, "difference": difference})
         return

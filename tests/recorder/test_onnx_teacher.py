@@ -13,7 +13,7 @@ from torch import nn
 
 from kdrec.client import open_recording
 from kdrec.errors import InvalidInputError, NotFoundError
-from kdrec.models import build_model, export_onnx
+from kdrec.models import build_model, export_onnx, pointnet_s
 from kdrec.recorder import TeacherOptions, load_teacher
 from kdrec.recorder.onnx_network import onnx_digest
 from tests.models.networks import clouds, settled
@@ -190,9 +190,22 @@ class _NotInOnnx(nn.Module):
         return values
 
 
+class _Several(nn.Module):
+    def forward(self, points_BND: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return points_BND.sum(dim=1), points_BND
+
+
 def test_what_cannot_be_exported_is_said_and_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInputError, match="_NotInOnnx cannot be exported to ONNX"):
+    with pytest.raises(InvalidInputError, match=r"_NotInOnnx cannot be .* No ONNX function found"):
         export_onnx(_NotInOnnx(), tmp_path / "a.onnx", num_points=4)
+    with pytest.raises(InvalidInputError, match=r"must have shape \(batch, points, 3\)"):
+        export_onnx(pointnet_s(5), tmp_path / "a.onnx", num_channels=6)
+    with pytest.raises(InvalidInputError, match=r"Linear fails on points of shape \(3, 4, 3\)"):
+        export_onnx(nn.Linear(4, 5), tmp_path / "a.onnx", num_points=4)
+    with pytest.raises(InvalidInputError, match=r"_Several returns a tuple; .* one tensor"):
+        export_onnx(_Several(), tmp_path / "a.onnx", num_points=4)
+    with pytest.raises(InvalidInputError, match="cannot run the ONNX file of Identity"):
+        export_onnx(nn.Identity(), tmp_path / "a.onnx", num_points=4)
     with pytest.raises(InvalidInputError, match=r"must end in .onnx, got a\.pt"):
         export_onnx(_NotInOnnx(), tmp_path / "a.pt", num_points=4)
     assert list(tmp_path.iterdir()) == []

@@ -240,8 +240,9 @@ def test_interpolation_is_exact_on_the_coarse_points_and_between_them_elsewhere(
     [
         ({"num_channels": 2}, "num_channels must be at least 3, got 2"),
         ({"neighbours": "far"}, "neighbours are chosen nearest, dilated, .* got 'far'"),
-        ({"num_neighbours": 0}, "num_neighbours must be at least 1, got 0"),
-        ({"dilation": 0}, "dilation must be at least 1, got 0"),
+        ({"num_neighbours": 0}, "num_neighbours must be a whole number from 1 on, got 0"),
+        ({"dilation": 2.5}, "dilation must be a whole number from 1 on, got 2.5"),
+        ({"use_fc": "no"}, "use_fc must be true or false, got 'no'"),
         ({"widths": (8, 16)}, r"one number from 1 on for each stage, got \(8, 16\) and"),
         ({"widths": (), "num_blocks": ()}, "one number from 1 on for each stage"),
     ],

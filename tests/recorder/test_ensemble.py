@@ -186,7 +186,10 @@ def test_votes_stand_in_the_plan_but_not_in_what_the_student_sees(tmp_path: Path
 
 @pytest.mark.parametrize(
     ("count", "augment", "message"),
-    [(0, "scale=0.9:1.1", "at least 1, got 0"), (4, "none", "4 votes without augmentation")],
+    [
+        (0, "scale=0.9:1.1", "at least 1, got 0"),
+        (4, "normalize", "4 votes under normalize, of which"),
+    ],
 )
 def test_votes_that_are_none_are_refused(count: int, augment: str, message: str) -> None:
     with pytest.raises(InvalidInputError, match=message):

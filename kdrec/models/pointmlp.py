@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from kdrec.models.inputs import check_points, check_sizes
-from kdrec.models.neighbours import gather_points, nearest
+from kdrec.models.neighbours import fixed_order, gather_points, nearest
 from kdrec.models.pointwise import PointwiseConv1d, RowNorm
 from kdrec.models.registry import register_model
 from kdrec.models.sampling import farthest_points
@@ -160,6 +160,7 @@ class PointMLPElite(nn.Module):
             InvalidInputError: The points have another shape.
         """
         check_points(points_BND, self.num_channels)
+        points_BND = gather_points(points_BND, fixed_order(points_BND))
         xyz_BN3, features_BNF = points_BND[..., :3], self.embedding(points_BND)
         stages = zip(
             self.local_grouper_list, self.pre_blocks_list, self.pos_blocks_list, strict=True

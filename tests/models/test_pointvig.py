@@ -19,7 +19,7 @@ from kdrec.models import (
 )
 from kdrec.models.dilation import NEIGHBOUR_CHOICES, NeighbourSelection, SemanticCorrelation
 from kdrec.models.pointvig_segmentation import interpolate
-from tests.models.networks import clouds, settled
+from tests.models.networks import clouds, settled, tied_clouds
 
 SMALL: dict[str, Any] = {"widths": (8, 12, 16), "num_blocks": (1, 2, 1), "num_neighbours": 6}
 
@@ -67,7 +67,7 @@ def test_every_parameter_gets_a_gradient(make: Any, choice: NeighbourChoice) -> 
 
 @pytest.mark.parametrize("choice", NEIGHBOUR_CHOICES)
 def test_the_order_of_the_points_is_without_effect_on_the_class(choice: NeighbourChoice) -> None:
-    points_BND = clouds(3, 90)
+    points_BND = tied_clouds(90)
     network = settled(_classifier(neighbours=choice), points_BND)
     order = torch.randperm(90, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
@@ -77,7 +77,7 @@ def test_the_order_of_the_points_is_without_effect_on_the_class(choice: Neighbou
 
 
 def test_the_order_of_the_points_is_the_order_of_their_labels() -> None:
-    points_BND = clouds(3, 90)
+    points_BND = tied_clouds(90)
     network = settled(_segmenter(), points_BND)
     order = torch.randperm(90, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():

@@ -129,6 +129,8 @@ def test_a_batch_norm_of_one_name_only_is_not_left_out(tmp_path: Path) -> None:
     torch.save(tensors, tmp_path / "model.pth")
     with pytest.raises(InvalidInputError, match=r"4 missing \(conv1.1.* 5 unexpected \(bn1"):
         load_teacher(TeacherOptions(factory="dgcnn", weights=tmp_path / "model.pth"))
+    with pytest.raises(InvalidInputError, match=r"no 'fc3.weight' .* but bn1.* another network's"):
+        load_teacher(TeacherOptions(factory="pointnet2-ssg", weights=tmp_path / "model.pth"))
 
 
 def test_a_checkpoint_for_normals_loads_with_six_channels(tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def test_a_state_saved_before_every_batch_gives_the_rest_unchanged(
     assert len({*whole[0]}) == len(whole[0]) == 2 * len(loaders[0])
     # Every batch of the first epoch, the end of the epoch, and the first batch of the second; with
     # workers, which take their time to start, every third.
-    states = list(enumerate(saved[0][: len(loaders[0]) + 2]))
-    for done, state in states[:: 1 + num_workers]:
+    numbered = list(enumerate(saved[0][: len(loaders[0]) + 2]))
+    for done, state in numbered[:: 1 + num_workers]:
         found = in_a_fresh_process(address, tmp_path, ranks, num_workers, state)
         assert found == [stream[done:] for stream in whole]

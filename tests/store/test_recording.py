@@ -147,8 +147,8 @@ def test_any_interruption_ends_in_the_same_bytes(tmp_path: Path, samples: Sample
     for write in range(counting.writes):
         path = tmp_path / f"{write}.zarr"
         fault = {"kill_at": write} if write % 2 else {"fail_at": write}
+        storage = FaultyStorage(LocalStorage(path), **fault)
         with pytest.raises((ProcessKilled, StorageError)):
-            storage = FaultyStorage(LocalStorage(path), **fault)
             make_recording(path, samples, plan=plan, storage=storage)
         make_recording(path, samples, plan=plan)
         assert contents(path) == whole, f"interrupted at write {write}"

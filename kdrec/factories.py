@@ -17,6 +17,9 @@ from kdrec.errors import InvalidInputError, NotFoundError
 
 Factory = Callable[..., Any]
 
+_folders: set[Path] = set()
+"""Of the files named so far; like `sys.path` and `sys.modules`, one for the process."""
+
 
 def is_factory(text: str) -> bool:
     """Whether the text has the form `package.module:factory` or `file.py:factory`."""
@@ -28,7 +31,8 @@ def load_factory(text: str) -> Factory:
     """Import the callable that the text names.
 
     Raises:
-        InvalidInputError: The text has another form, or what it names cannot be called.
+        InvalidInputError: The text has another form, what it names cannot be called, or its folder
+            has a module of the same name as that of a file named before.
         NotFoundError: No such file, module or name.
     """
     if not is_factory(text):
@@ -92,9 +96,11 @@ def _parse_value(text: str) -> int | float | bool | str:
 def _import_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise NotFoundError(f"no file {path}; give the path of a Python file before the colon")
-    folder = str(path.resolve().parent)
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
+    folder = path.resolve().parent
+    _check_neighbours(path, folder)
+    _folders.add(folder)
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
@@ -102,6 +108,32 @@ def _import_file(path: Path) -> ModuleType:
     sys.modules.setdefault(path.stem, module)
     spec.loader.exec_module(module)
     return module
+
+
+def _check_neighbours(path: Path, folder: Path) -> None:
+    """Refuse what would silently import another folder's module instead of that beside it."""
+    others = _folders - {folder}
+    if not others:
+        return
+    loaded = [name for name in list(sys.modules) if "." not in name and name != path.stem]
+    for name in loaded:
+        is_beside = (folder / f"{name}.py").is_file() or (folder / name).is_dir()
+        elsewhere = _folder_of(sys.modules[name]) if is_beside else None
+        if elsewhere in others:
+            raise InvalidInputError(
+                f"{path} would import {name!r} from {elsewhere}, from where it was loaded already, "
+                "not from its own folder; rename one of the two, or write one network to an ONNX "
+                "file by kdrec export"
+            )
+
+
+def _folder_of(module: ModuleType) -> Path | None:
+    """From where it can be imported."""
+    places = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
+    found = [Path(place).resolve() for place in places if place is not None]
+    if not found:
+        return None
+    return found[0].parent.parent if found[0].name == "__init__.py" else found[0].parent
 
 
 def _import_name(name: str) -> ModuleType:

@@ -16,9 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kdrec.errors import InvalidInputError
-from kdrec.models.inputs import check_points, check_sizes
-from kdrec.models.neighbours import gather_points
+from kdrec.models.inputs import check_counts, check_points, check_sizes
+from kdrec.models.neighbours import fixed_order, gather_points
 from kdrec.models.pointwise import PointwiseConv1d, PointwiseConv2d, RowNorm
 from kdrec.models.registry import register_model
 
@@ -73,8 +72,7 @@ class DGCNN(nn.Module):
     ) -> None:
         super().__init__()
         check_sizes(num_classes, num_channels, dropout)
-        if num_neighbours < 1:
-            raise InvalidInputError(f"num_neighbours must be at least 1, got {num_neighbours}")
+        check_counts(num_neighbours=num_neighbours)
         self.num_channels = num_channels
         self.num_neighbours = num_neighbours
         inputs = (num_channels, *_EDGE_WIDTHS[:-1])
@@ -99,6 +97,7 @@ class DGCNN(nn.Module):
             InvalidInputError: The points have another shape.
         """
         check_points(points_BND, self.num_channels)
+        points_BND = gather_points(points_BND, fixed_order(points_BND))
         features_BNF, levels = points_BND, []
         for number in range(1, len(_EDGE_WIDTHS) + 1):
             index_BNK = nearest_features(features_BNF, self.num_neighbours)

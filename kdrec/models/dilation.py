@@ -21,6 +21,7 @@ from torch.nn import functional
 
 from kdrec import rng
 from kdrec.errors import InvalidInputError
+from kdrec.models.inputs import check_counts
 from kdrec.models.neighbours import gather_points
 
 NeighbourChoice = Literal["nearest", "dilated", "random", "all", "adaptive"]
@@ -65,9 +66,14 @@ class GraphSettings:
             raise InvalidInputError(
                 f"neighbours are chosen {', '.join(NEIGHBOUR_CHOICES)}, got {self.choice!r}"
             )
-        for name in ("num_neighbours", "dilation", "ffn_ratio"):
-            if getattr(self, name) < 1:
-                raise InvalidInputError(f"{name} must be at least 1, got {getattr(self, name)}")
+        check_counts(
+            num_neighbours=self.num_neighbours, dilation=self.dilation, ffn_ratio=self.ffn_ratio
+        )
+        for name in ("weighted", "use_fc", "use_ffn"):
+            if not isinstance(getattr(self, name), bool):  # the text "no" would mean yes
+                raise InvalidInputError(
+                    f"{name} must be true or false, got {getattr(self, name)!r}"
+                )
 
     @property
     def num_candidates(self) -> int:

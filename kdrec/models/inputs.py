@@ -43,3 +43,17 @@ def check_sizes(
         )
     if not 0 <= dropout < 1:
         raise InvalidInputError(f"dropout must be from 0 to below 1, got {dropout:g}")
+
+
+def check_counts(**counts: object) -> None:
+    """Refuse what is no whole number from 1 on.
+
+    Args:
+        **counts: By the name that the user gave.
+
+    Raises:
+        InvalidInputError: Names the first that is none.
+    """
+    for name, count in counts.items():
+        if not isinstance(count, int) or count < 1:
+            raise InvalidInputError(f"{name} must be a whole number from 1 on, got {count!r}")

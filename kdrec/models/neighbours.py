@@ -1,6 +1,6 @@
 """Which points are near which, and what they know.
 
-Shape letters: B batch, N points, M centres, K neighbours, F features.
+Shape letters: B batch, N points, D channels, M centres, K neighbours, F features.
 """
 
 from typing import NamedTuple
@@ -50,6 +50,25 @@ def nearest(centres_BM3: Tensor, points_BN3: Tensor, count: int) -> Neighbours:
             for start in range(0, num_clouds, step)
         ]
         return Neighbours(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
+
+
+def fixed_order(points_BND: Tensor) -> Tensor:
+    """Point numbers in an order that follows from the points, not from how a cloud lists them.
+
+    Searches take the first of what is equally far: points on a grid, copies of a point. A network
+    that begins with this order gives a cloud the same logits however it is listed.
+
+    Args:
+        points_BND: With all their channels, so that copies of a place are told apart by the others.
+
+    Returns:
+        Shape (B, N), without a gradient.
+    """
+    points_BND = points_BND.detach().double()
+    numbers_D = torch.arange(1, points_BND.shape[-1] + 1, device=points_BND.device)
+    # Cosines of whole numbers: no two places on a grid lie equally far in such a direction.
+    along_BN = (points_BND * numbers_D.double().cos()).sum(dim=-1)
+    return along_BN.argsort(dim=1)
 
 
 def gather_points(features_BNF: Tensor, index_B: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ def export_onnx(
     traced with, and appears under its name only if both give the same logits.
 
     Args:
-        network: On the CPU; put into evaluation.
+        network: On the CPU, returns one tensor; put into evaluation.
         path: Ends in `.onnx`; a file there is replaced.
         num_points: N, fixed in the file.
         num_channels: D.
@@ -44,8 +44,8 @@ def export_onnx(
         Greatest difference of a logit, as a part of the greatest logit if that is above 1.
 
     Raises:
-        InvalidInputError: The name has another ending, packages are missing, the network cannot be
-            exported, or the file gives other logits.
+        InvalidInputError: The name has another ending, packages are missing, the network does not
+            take such clouds or cannot be exported, or the file gives other logits.
         StorageError: The file cannot be written.
     """
     if path.suffix != ".onnx":
@@ -55,13 +55,16 @@ def export_onnx(
     generator = torch.Generator().manual_seed(0)
     size = (_TRACED_CLOUDS + _CHECKED_CLOUDS, num_points, num_channels)
     points_BND = torch.rand(size, generator=generator) * 1.6 - 0.8
+    checked_BND = points_BND[_TRACED_CLOUDS:]
+    expected = _answer(network, checked_BND)
     program = _translate(network, points_BND[:_TRACED_CLOUDS])
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=path.parent, prefix=".onnx-") as folder:
             written = Path(folder) / path.name
             program.save(written)
-            difference = _difference(network, written, points_BND[_TRACED_CLOUDS:])
+            found = _run(network, written, checked_BND)
+            difference = _difference(network, found, expected)
             written.replace(path)
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error.strerror or error}") from error
@@ -78,6 +81,25 @@ def _check_packages() -> None:
             f"ONNX export needs the package {error.name}; pip install 'kdrec[onnx]'",
             kind=ErrorKind.MISSING_DEPENDENCY,
         ) from error
+
+
+def _answer(network: nn.Module, points_BND: Tensor) -> Tensor:
+    try:
+        with torch.inference_mode():
+            returned = network(points_BND)
+    except InvalidInputError:
+        raise  # a network of ours says itself what is wrong
+    except Exception as error:
+        raise InvalidInputError(
+            f"{type(network).__name__} fails on points of shape {tuple(points_BND.shape)}: "
+            f"{type(error).__name__}: {error}; give the points and channels that it takes"
+        ) from error
+    if not isinstance(returned, Tensor):
+        raise InvalidInputError(
+            f"{type(network).__name__} returns a {type(returned).__name__}; a network to export "
+            "must return one tensor, the logits"
+        )
+    return returned
 
 
 def _translate(network: nn.Module, points_BND: Tensor) -> torch.onnx.ONNXProgram:
@@ -102,13 +124,19 @@ def _translate(network: nn.Module, points_BND: Tensor) -> torch.onnx.ONNXProgram
             )
     except Exception as error:
         # The exporter fails in its own ways for its own reasons; the network is the user's.
-        reason = str(error).strip().partition("\n")[0]
         raise InvalidInputError(
-            f"{type(network).__name__} cannot be exported to ONNX: {reason}; give points of the "
-            "shape it takes, or use it as it is"
+            f"{type(network).__name__} cannot be exported to ONNX: {_innermost(error)}; use it as "
+            "it is"
         ) from error
     assert program is not None
     return program
+
+
+def _innermost(error: BaseException) -> str:
+    """What went wrong at first: the exporter's own words only say at which of its steps."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 @contextmanager
@@ -125,17 +153,26 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(before)
 
 
-def _difference(network: nn.Module, path: Path, points_BND: Tensor) -> float:
+def _run(network: nn.Module, path: Path, points_BND: Tensor) -> Tensor:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    (found,) = session.run([OUTPUT_NAME], {INPUT_NAME: points_BND.numpy()})
-    with torch.inference_mode():
-        expected = network(points_BND)
+    try:
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        (found,) = session.run([OUTPUT_NAME], {INPUT_NAME: points_BND.numpy()})
+    except Exception as error:
+        # onnxruntime has an exception for each of its states, none of them public.
+        raise InvalidInputError(
+            f"onnxruntime cannot run the ONNX file of {type(network).__name__}: "
+            f"{_innermost(error)}; use the network as it is"
+        ) from error
+    return torch.from_numpy(found)
+
+
+def _difference(network: nn.Module, found: Tensor, expected: Tensor) -> float:
     scale = max(1.0, float(expected.abs().max()))
-    difference = float((torch.from_numpy(found) - expected).abs().max()) / scale
+    difference = float((found - expected).abs().max()) / scale
     if not difference <= TOLERANCE:  # a NaN is not
         raise InvalidInputError(
             f"the ONNX file of {type(network).__name__} gives other logits than the network: they "

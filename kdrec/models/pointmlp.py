@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from kdrec.models.inputs import check_points, check_sizes
-from kdrec.models.neighbours import gather_points, nearest
+from kdrec.models.neighbours import fixed_order, gather_points, nearest
 from kdrec.models.pointwise import PointwiseConv1d, RowNorm
 from kdrec.models.registry import register_model
 from kdrec.models.sampling import farthest_points
@@ -50,8 +50,10 @@ class GeometricAffine(nn.Module):
         centres_BMF = gather_points(features_BNF, sampled_BM)
         index_BMK = nearest(centres_BM3, xyz_BN3, _NUM_NEIGHBOURS).index_BMK
         offset_BMKF = gather_points(features_BNF, index_BMK) - centres_BMF.unsqueeze(2)
-        scale_B111 = _deviation(offset_BMKF) + _EPSILON
-        stretched_BMKF = self.affine_alpha * (offset_BMKF / scale_B111) + self.affine_beta
+        scaled_BMKF = offset_BMKF / (_deviation(offset_BMKF) + _EPSILON)
+        # Of the parameters' own precision again, which under autocast is not that of the offsets.
+        scaled_BMKF = scaled_BMKF.to(self.affine_alpha.dtype)
+        stretched_BMKF = self.affine_alpha * scaled_BMKF + self.affine_beta
         own_BMKF = centres_BMF.unsqueeze(2).expand_as(stretched_BMKF)
         return centres_BM3, torch.cat([stretched_BMKF, own_BMKF], dim=-1)
 
@@ -158,6 +160,7 @@ class PointMLPElite(nn.Module):
             InvalidInputError: The points have another shape.
         """
         check_points(points_BND, self.num_channels)
+        points_BND = gather_points(points_BND, fixed_order(points_BND))
         xyz_BN3, features_BNF = points_BND[..., :3], self.embedding(points_BND)
         stages = zip(
             self.local_grouper_list, self.pre_blocks_list, self.pos_blocks_list, strict=True
@@ -170,7 +173,7 @@ class PointMLPElite(nn.Module):
 
 
 def _deviation(offset_BMKF: Tensor) -> Tensor:
-    """Standard deviation of all offsets of each cloud, (B, 1, 1, 1)."""
+    """Standard deviation of all offsets of each cloud, (B, 1, 1, 1), float32."""
     flat_BR = offset_BMKF.flatten(1).float()
     centred_BR = flat_BR - flat_BR.mean(dim=1, keepdim=True)
     variance_B = centred_BR.square().sum(dim=1) / max(1, flat_BR.shape[1] - 1)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from kdrec.models.inputs import check_points, check_sizes
-from kdrec.models.neighbours import gather_points, nearest
+from kdrec.models.neighbours import fixed_order, gather_points, nearest
 from kdrec.models.pointwise import PointwiseConv2d, RowNorm
 from kdrec.models.registry import register_model
 from kdrec.models.sampling import farthest_points
@@ -117,6 +117,7 @@ class PointNet2(nn.Module):
             InvalidInputError: The points have another shape.
         """
         check_points(points_BND, self.num_channels)
+        points_BND = gather_points(points_BND, fixed_order(points_BND))
         given_BNF = points_BND[..., 3:] if self.num_channels > 3 else None
         xyz_BN3, features_BNF = self.sa1(points_BND[..., :3], given_BNF)
         xyz_BN3, features_BNF = self.sa2(xyz_BN3, features_BNF)

@@ -20,7 +20,7 @@ from kdrec.errors import InvalidInputError
 from kdrec.models.dilation import GraphSettings, NeighbourChoice
 from kdrec.models.graph_conv import GraphConvBlock, MaxRelativeConv
 from kdrec.models.inputs import check_points, check_sizes
-from kdrec.models.neighbours import gather_points, nearest
+from kdrec.models.neighbours import fixed_order, gather_points, nearest
 from kdrec.models.pointwise import PointLayer
 from kdrec.models.registry import register_model
 from kdrec.models.sampling import farthest_points
@@ -201,6 +201,7 @@ class PointViG(nn.Module):
             InvalidInputError: The points have another shape.
         """
         check_points(points_BND, self.num_channels)
+        points_BND = gather_points(points_BND, fixed_order(points_BND))
         features_BMF = self.encoder(points_BND)[-1].features_BNF
         logits_BC: Tensor = self.head(features_BMF.amax(dim=1))
         return logits_BC

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from kdrec.models.dilation import GraphSettings, NeighbourChoice
 from kdrec.models.inputs import check_points, check_sizes
-from kdrec.models.neighbours import gather_points, nearest
+from kdrec.models.neighbours import fixed_order, gather_points, nearest
 from kdrec.models.pointvig import GraphEncoder, StageOutput
 from kdrec.models.pointwise import PointLayer
 from kdrec.models.registry import register_model
@@ -124,5 +124,7 @@ class PointViGSegmentation(nn.Module):
             InvalidInputError: The points have another shape.
         """
         check_points(points_BND, self.num_channels)
-        logits_BNC: Tensor = self.head(self.decoder(self.encoder(points_BND)))
-        return logits_BNC
+        order_BN = fixed_order(points_BND)
+        stages = self.encoder(gather_points(points_BND, order_BN))
+        logits_BNC: Tensor = self.head(self.decoder(stages))
+        return gather_points(logits_BNC, order_BN.argsort(dim=1))

@@ -92,7 +92,8 @@ def build_model(
         **arguments: The network's own.
 
     Raises:
-        InvalidInputError: No such network, or it does not take these arguments.
+        InvalidInputError: No such network, it does not take these arguments, or a value is of
+            another kind.
     """
     info = find_model(name)
     given = {"num_classes": num_classes, "num_channels": num_channels, **arguments}
@@ -103,7 +104,11 @@ def build_model(
         raise InvalidInputError(
             f"model {name!r}: {error}; it takes: {', '.join(signature.parameters)}"
         ) from error
-    return info.build(**given)
+    try:
+        return info.build(**given)
+    except TypeError as error:  # a text where a number belongs: command lines give what they get
+        said = ", ".join(f"{key}={value!r}" for key, value in given.items())
+        raise InvalidInputError(f"model {name!r} cannot be made with {said}: {error}") from error
 
 
 def count_parameters(module: nn.Module) -> int:

@@ -4,15 +4,24 @@ Shape letters: B batch.
 """
 
 import hashlib
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from kdrec.errors import ErrorKind, InvalidInputError, NotFoundError
 
 ENDING = ".onnx"
+
+_NUMBERS = {
+    "tensor(float)": np.float32,
+    "tensor(double)": np.float64,
+    "tensor(float16)": np.float16,
+}
 
 
 def is_onnx(teacher: str) -> bool:
@@ -23,6 +32,8 @@ def is_onnx(teacher: str) -> bool:
 class OnnxNetwork(nn.Module):
     """Calls an ONNX file as if it were a network of torch's.
 
+    Points are given to it in the numbers that it takes: half, single or double precision.
+
     The session has as many threads as torch has when it is called, and is made anew when that
     changes: their number is part of a plan, because it changes the last bits of logits.
 
@@ -31,7 +42,8 @@ class OnnxNetwork(nn.Module):
         device: `cpu`, `cuda` or `cuda:N`.
 
     Raises:
-        InvalidInputError: It is no ONNX file, has not one input, or the device cannot be used.
+        InvalidInputError: It is no ONNX file, has not one input of such numbers, or the device
+            cannot be used.
         NotFoundError: There is no such file.
     """
 
@@ -57,7 +69,8 @@ class OnnxNetwork(nn.Module):
             self._open(torch.get_num_threads())
         (taken,) = self._session.get_inputs()
         self._check_shape(taken.shape, tuple(points.shape))
-        found = self._session.run(None, {taken.name: points.cpu().contiguous().numpy()})
+        given = points.cpu().contiguous().numpy().astype(_NUMBERS[taken.type], copy=False)
+        found = self._session.run(None, {taken.name: given})
         outputs = {
             output.name: torch.from_numpy(array)
             for output, array in zip(self._session.get_outputs(), found, strict=True)
@@ -93,12 +106,20 @@ class OnnxNetwork(nn.Module):
                 "onnxruntime",
                 kind=ErrorKind.UNSUITABLE_TEACHER,
             ) from error
-        inputs = self._session.get_inputs()
+        self._check_inputs(self._session.get_inputs())
+
+    def _check_inputs(self, inputs: list[Any]) -> None:
         if len(inputs) != 1:
             names = ", ".join(found.name for found in inputs)
             raise InvalidInputError(
                 f"{self._path} has {len(inputs)} inputs ({names}); a teacher must have one, the "
                 "points",
+                kind=ErrorKind.UNSUITABLE_TEACHER,
+            )
+        if inputs[0].type not in _NUMBERS:
+            raise InvalidInputError(
+                f"{self._path} takes {inputs[0].type}; a teacher must take points as one of "
+                f"{', '.join(_NUMBERS)}",
                 kind=ErrorKind.UNSUITABLE_TEACHER,
             )
 
@@ -136,12 +157,26 @@ def onnx_digest(path: Path) -> str:
 
 
 def _external_files(model: Any) -> set[str]:
+    inside = [_node_tensors(function.node) for function in model.functions]
     return {
         entry.value
-        for tensor in model.graph.initializer
+        for tensor in chain(_graph_tensors(model.graph), *inside)
         for entry in tensor.external_data
         if entry.key == "location"
     }
+
+
+def _graph_tensors(graph: Any) -> Iterator[Any]:
+    yield from graph.initializer
+    yield from _node_tensors(graph.node)
+
+
+def _node_tensors(nodes: Iterable[Any]) -> Iterator[Any]:
+    """Constants, and what the branches and loops hold that a node may be."""
+    for attribute in chain.from_iterable(node.attribute for node in nodes):
+        yield from (attribute.t, *attribute.tensors)  # those not set are empty
+        for graph in (attribute.g, *attribute.graphs):
+            yield from _graph_tensors(graph)
 
 
 def _runtime() -> Any:

@@ -316,8 +316,9 @@ def _build_registered(options: TeacherOptions, tensors: Mapping[str, Tensor] | N
 def _count_classes(head: str, tensors: Mapping[str, Tensor]) -> int:
     if head not in tensors or tensors[head].ndim == 0:
         raise InvalidInputError(
-            f"the weights have no {head!r} to tell the number of classes from; give it with "
-            "--teacher-arg num_classes=N, or name the entry of the file with --weights-key"
+            f"the weights have no {head!r} to tell the number of classes from, but "
+            f"{', '.join(list(tensors)[:3])} ...: they are another network's, or another entry of "
+            "the file is meant (--weights-key)"
         )
     return len(tensors[head])
 

@@ -19,6 +19,7 @@ from kdrec.augment import (
     format_augmentation,
     parse_augmentation,
 )
+from kdrec.augment.operations import Normalize
 from kdrec.errors import InvalidInputError
 
 _STREAM = 0x70E5
@@ -43,9 +44,10 @@ class Votes:
     def __post_init__(self) -> None:
         if self.count < 1:
             raise InvalidInputError(f"votes must be at least 1, got {self.count}")
-        if not self.augmentation.operations:
+        if all(isinstance(operation, Normalize) for operation in self.augmentation.operations):
             raise InvalidInputError(
-                f"{self.count} votes without augmentation would all be alike; say with "
+                f"{self.count} votes under {format_augmentation(self.augmentation)}, of which "
+                "nothing is drawn, would all be alike; say with "
                 "--vote-augment what is drawn for each, scale=0.9:1.1 for instance"
             )
 

@@ -14,6 +14,15 @@ def clouds(
     return points_BND
 
 
+def tied_clouds(num_points: int) -> Tensor:
+    """A random cloud, one of nine points and their copies, one on a grid: many are equally far."""
+    random_1N3 = clouds(1, num_points)
+    copies_1N3 = random_1N3[:, :9].repeat(1, num_points // 9 + 1, 1)[:, :num_points]
+    axis = torch.linspace(-0.5, 0.5, 5)
+    grid_1N3 = torch.cartesian_prod(axis, axis, axis)[None, :num_points]
+    return torch.cat([random_1N3, copies_1N3, grid_1N3])
+
+
 def settled(network: nn.Module, points_BND: Tensor) -> nn.Module:
     """The network in evaluation, with batch norm statistics that are not those of a new one."""
     with torch.no_grad():

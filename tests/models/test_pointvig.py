@@ -19,7 +19,7 @@ from kdrec.models import (
 )
 from kdrec.models.dilation import NEIGHBOUR_CHOICES, NeighbourSelection, SemanticCorrelation
 from kdrec.models.pointvig_segmentation import interpolate
-from tests.models.networks import clouds, settled
+from tests.models.networks import clouds, settled, tied_clouds
 
 SMALL: dict[str, Any] = {"widths": (8, 12, 16), "num_blocks": (1, 2, 1), "num_neighbours": 6}
 
@@ -67,7 +67,7 @@ def test_every_parameter_gets_a_gradient(make: Any, choice: NeighbourChoice) -> 
 
 @pytest.mark.parametrize("choice", NEIGHBOUR_CHOICES)
 def test_the_order_of_the_points_is_without_effect_on_the_class(choice: NeighbourChoice) -> None:
-    points_BND = clouds(3, 90)
+    points_BND = tied_clouds(90)
     network = settled(_classifier(neighbours=choice), points_BND)
     order = torch.randperm(90, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
@@ -77,7 +77,7 @@ def test_the_order_of_the_points_is_without_effect_on_the_class(choice: Neighbou
 
 
 def test_the_order_of_the_points_is_the_order_of_their_labels() -> None:
-    points_BND = clouds(3, 90)
+    points_BND = tied_clouds(90)
     network = settled(_segmenter(), points_BND)
     order = torch.randperm(90, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
@@ -240,8 +240,9 @@ def test_interpolation_is_exact_on_the_coarse_points_and_between_them_elsewhere(
     [
         ({"num_channels": 2}, "num_channels must be at least 3, got 2"),
         ({"neighbours": "far"}, "neighbours are chosen nearest, dilated, .* got 'far'"),
-        ({"num_neighbours": 0}, "num_neighbours must be at least 1, got 0"),
-        ({"dilation": 0}, "dilation must be at least 1, got 0"),
+        ({"num_neighbours": 0}, "num_neighbours must be a whole number from 1 on, got 0"),
+        ({"dilation": 2.5}, "dilation must be a whole number from 1 on, got 2.5"),
+        ({"use_fc": "no"}, "use_fc must be true or false, got 'no'"),
         ({"widths": (8, 16)}, r"one number from 1 on for each stage, got \(8, 16\) and"),
         ({"widths": (), "num_blocks": ()}, "one number from 1 on for each stage"),
     ],

@@ -12,7 +12,7 @@ from torch.nn import functional
 from kdrec.errors import InvalidInputError
 from kdrec.models import build_model, count_parameters, farthest_points, find_model
 from kdrec.recorder import TeacherOptions, load_teacher
-from tests.models.networks import clouds, settled
+from tests.models.networks import clouds, settled, tied_clouds
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -129,6 +129,8 @@ def test_a_batch_norm_of_one_name_only_is_not_left_out(tmp_path: Path) -> None:
     torch.save(tensors, tmp_path / "model.pth")
     with pytest.raises(InvalidInputError, match=r"4 missing \(conv1.1.* 5 unexpected \(bn1"):
         load_teacher(TeacherOptions(factory="dgcnn", weights=tmp_path / "model.pth"))
+    with pytest.raises(InvalidInputError, match=r"no 'fc3.weight' .* but bn1.* another network's"):
+        load_teacher(TeacherOptions(factory="pointnet2-ssg", weights=tmp_path / "model.pth"))
 
 
 def test_a_checkpoint_for_normals_loads_with_six_channels(tmp_path: Path) -> None:
@@ -278,7 +280,7 @@ def test_logits_are_those_of_plain_convolutions(name: str, plain: Any) -> None:
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_the_order_of_the_points_and_the_companions_are_without_effect(name: str) -> None:
     torch.manual_seed(0)
-    points_BND = clouds(3, 100)
+    points_BND = tied_clouds(100)
     network = settled(build_model(name, num_classes=6), points_BND)
     order = torch.randperm(100, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():

@@ -36,6 +36,11 @@ def test_an_unknown_argument_is_refused_with_those_there_are() -> None:
         build_model("pointnet", num_classes=10, depth=3)
 
 
+def test_a_value_of_another_kind_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match=r"num_classes=10, .*dropout='low': '<='"):
+        build_model("pointnet", num_classes=10, dropout="low")
+
+
 def test_a_name_is_registered_once() -> None:
     with pytest.raises(InvalidInputError, match="'pointnet' is registered already"):
         register_model("pointnet", description="another", head="weight")(nn.Identity)

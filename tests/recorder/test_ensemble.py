@@ -105,6 +105,20 @@ def test_members_have_their_own_layout_and_output(tmp_path: Path) -> None:
     torch.testing.assert_close(teacher.logits(points_BND), points_BND.sum(dim=1))
 
 
+def test_members_whose_folders_hold_modules_of_one_name_are_refused(tmp_path: Path) -> None:
+    for number, folder in enumerate(("first", "second")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "ensemble_parts.py").write_text(f"NUMBER = {number}\n")
+        (tmp_path / folder / "made.py").write_text(
+            "from torch import nn\nimport ensemble_parts\n\n\nclass Made(nn.Module):\n    pass\n"
+        )
+    members = [f'[[member]]\nteacher = "{name}/made.py:Made"\n' for name in ("first", "second")]
+    with pytest.raises(
+        InvalidInputError, match=r"import 'ensemble_parts' from .*first, from where"
+    ):
+        load_teacher(_ensemble(tmp_path, 'mean = "logits"\n' + "".join(members)))
+
+
 def test_members_of_other_classes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match=r"^the members of the ensemble have 5, 6 classes"):
         load_teacher(_two(tmp_path, classes=(5, 6))).logits(clouds(2, 20))
@@ -186,7 +200,10 @@ def test_votes_stand_in_the_plan_but_not_in_what_the_student_sees(tmp_path: Path
 
 @pytest.mark.parametrize(
     ("count", "augment", "message"),
-    [(0, "scale=0.9:1.1", "at least 1, got 0"), (4, "none", "4 votes without augmentation")],
+    [
+        (0, "scale=0.9:1.1", "at least 1, got 0"),
+        (4, "normalize", "4 votes under normalize, of which"),
+    ],
 )
 def test_votes_that_are_none_are_refused(count: int, augment: str, message: str) -> None:
     with pytest.raises(InvalidInputError, match=message):

@@ -13,17 +13,19 @@ from torch import nn
 
 from kdrec.client import open_recording
 from kdrec.errors import InvalidInputError, NotFoundError
-from kdrec.models import build_model, export_onnx
+from kdrec.models import build_model, export_onnx, pointnet_s
 from kdrec.recorder import TeacherOptions, load_teacher
 from kdrec.recorder.onnx_network import onnx_digest
 from tests.models.networks import clouds, settled
 from tests.programs import kdrec
 
 
-def _write(path: Path, *, batch: int | str = "batch", inputs: int = 1) -> Path:
+def _write(
+    path: Path, *, batch: int | str = "batch", inputs: int = 1, kind: int = TensorProto.FLOAT
+) -> Path:
     """A tiny file by hand: logits are the sums over the points of a cloud; and the points."""
     shape = [batch, 2, 3]
-    points = [helper.make_tensor_value_info(f"points{i}", TensorProto.FLOAT, shape)
+    points = [helper.make_tensor_value_info(f"points{i}", kind, shape)
               for i in range(inputs)]  # fmt: skip
     axes = helper.make_tensor("axes", TensorProto.INT64, [1], [1])
     nodes = [
@@ -31,8 +33,8 @@ def _write(path: Path, *, batch: int | str = "batch", inputs: int = 1) -> Path:
         helper.make_node("Identity", [f"points{inputs - 1}"], ["seen"]),
     ]
     outputs = [
-        helper.make_tensor_value_info("logits", TensorProto.FLOAT, [batch, 3]),
-        helper.make_tensor_value_info("seen", TensorProto.FLOAT, shape),
+        helper.make_tensor_value_info("logits", kind, [batch, 3]),
+        helper.make_tensor_value_info("seen", kind, shape),
     ]
     graph = helper.make_graph(nodes, "sums", points, outputs, [axes])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
@@ -106,6 +108,14 @@ def test_of_several_outputs_one_is_named(tmp_path: Path) -> None:
         load_teacher(TeacherOptions(factory=file)).logits(POINTS)
 
 
+@pytest.mark.parametrize("kind", [TensorProto.FLOAT16, TensorProto.DOUBLE])
+def test_a_file_of_another_precision_gets_points_of_its_own(tmp_path: Path, kind: int) -> None:
+    file = str(_write(tmp_path / "sums.onnx", kind=kind))
+    logits = load_teacher(TeacherOptions(factory=file, output="logits")).logits(POINTS)
+    assert logits.dtype == torch.float32
+    assert logits.equal(POINTS.sum(dim=1))
+
+
 def test_a_file_for_points_of_one_shape_says_which(tmp_path: Path) -> None:
     file = str(_write(tmp_path / "sums.onnx", batch=2))
     teacher = load_teacher(TeacherOptions(factory=file, output="logits"))
@@ -160,6 +170,10 @@ def test_what_is_no_onnx_file_is_refused(tmp_path: Path) -> None:
         load_teacher(TeacherOptions(factory=str(tmp_path / "a.onnx")))
     with pytest.raises(InvalidInputError, match=r"has 2 inputs \(points0, points1\)"):
         load_teacher(TeacherOptions(factory=str(_write(tmp_path / "b.onnx", inputs=2))))
+    with pytest.raises(InvalidInputError, match=r"takes tensor\(int64\); a teacher must take"):
+        load_teacher(
+            TeacherOptions(factory=str(_write(tmp_path / "b.onnx", kind=TensorProto.INT64)))
+        )
 
 
 def test_tensors_beside_the_file_are_part_of_its_digest(tmp_path: Path) -> None:
@@ -184,15 +198,38 @@ def test_tensors_beside_the_file_are_part_of_its_digest(tmp_path: Path) -> None:
         onnx_digest(tmp_path / "b.onnx")
 
 
+def test_tensors_of_a_branch_are_part_of_the_digest_too(tmp_path: Path) -> None:
+    tensor = TensorProto(name="a", data_location=TensorProto.EXTERNAL)
+    tensor.external_data.add(key="location", value="branch.data")
+    branch = helper.make_graph([], "branch", [], [], [tensor])
+    node = helper.make_node("If", ["c"], ["o"], then_branch=branch, else_branch=branch)
+    onnx.save(helper.make_model(helper.make_graph([node], "a", [], [])), tmp_path / "a.onnx")
+    with pytest.raises(NotFoundError, match=r"keeps tensors in branch\.data"):
+        onnx_digest(tmp_path / "a.onnx")
+
+
 class _NotInOnnx(nn.Module):
     def forward(self, points_BND: torch.Tensor) -> torch.Tensor:
         values: torch.Tensor = torch.linalg.eigvalsh(points_BND.transpose(1, 2) @ points_BND)
         return values
 
 
+class _Several(nn.Module):
+    def forward(self, points_BND: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return points_BND.sum(dim=1), points_BND
+
+
 def test_what_cannot_be_exported_is_said_and_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInputError, match="_NotInOnnx cannot be exported to ONNX"):
+    with pytest.raises(InvalidInputError, match=r"_NotInOnnx cannot be .* No ONNX function found"):
         export_onnx(_NotInOnnx(), tmp_path / "a.onnx", num_points=4)
+    with pytest.raises(InvalidInputError, match=r"must have shape \(batch, points, 3\)"):
+        export_onnx(pointnet_s(5), tmp_path / "a.onnx", num_channels=6)
+    with pytest.raises(InvalidInputError, match=r"Linear fails on points of shape \(3, 4, 3\)"):
+        export_onnx(nn.Linear(4, 5), tmp_path / "a.onnx", num_points=4)
+    with pytest.raises(InvalidInputError, match=r"_Several returns a tuple; .* one tensor"):
+        export_onnx(_Several(), tmp_path / "a.onnx", num_points=4)
+    with pytest.raises(InvalidInputError, match="cannot run the ONNX file of Identity"):
+        export_onnx(nn.Identity(), tmp_path / "a.onnx", num_points=4)
     with pytest.raises(InvalidInputError, match=r"must end in .onnx, got a\.pt"):
         export_onnx(_NotInOnnx(), tmp_path / "a.pt", num_points=4)
     assert list(tmp_path.iterdir()) == []

@@ -4,6 +4,7 @@ from kdrec.models.cost import NetworkCost, measure_cost
 from kdrec.models.dgcnn import DGCNN
 from kdrec.models.dilation import GraphSettings, NeighbourChoice
 from kdrec.models.graph_conv import GraphConvBlock, MaxRelativeConv
+from kdrec.models.local_aggregation import LocalAggregation
 from kdrec.models.neighbours import nearest
 from kdrec.models.onnx_export import export_onnx
 from kdrec.models.pointmlp import PointMLPElite
@@ -26,6 +27,7 @@ __all__ = [
     "GraphConvBlock",
     "GraphEncoder",
     "GraphSettings",
+    "LocalAggregation",
     "MaxRelativeConv",
     "ModelInfo",
     "NeighbourChoice",

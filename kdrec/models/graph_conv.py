@@ -1,6 +1,6 @@
 """The light graph-convolution block of PointViG and its parts.
 
-Shape letters: B batch, N points, M centres, K neighbours, F features.
+Shape letters: B batch, N points, K neighbours, F features.
 
 References:
     Han et al., Vision GNN: An Image is Worth Graph of Nodes, 2022 (max-relative convolution, FC
@@ -15,13 +15,17 @@ from kdrec.models.dilation import GraphSettings, NeighbourSelection
 from kdrec.models.neighbours import gather_points
 from kdrec.models.pointwise import PointLayer
 
+# Of what a block adds, at first: with 1 the features of a deep stack are a sum of many random
+# changes, and training goes back and forth.
+_FIRST_SHARE = 0.1
+
 
 class MaxRelativeConv(nn.Module):
     """Max-relative graph convolution: `W [x_i ; max_j (x_j - x_i)]`, batch norm, ReLU.
 
     Args:
         num_inputs: Features of a point.
-        num_outputs: Features of a centre.
+        num_outputs: Features of a point afterwards.
     """
 
     def __init__(self, num_inputs: int, num_outputs: int) -> None:
@@ -31,32 +35,29 @@ class MaxRelativeConv(nn.Module):
     def forward(
         self,
         features_BNF: Tensor,
-        index_BMK: Tensor,
+        index_BNK: Tensor,
         *,
-        centres_BMF: Tensor | None = None,
-        weight_BMK: Tensor | None = None,
+        weight_BNK: Tensor | None = None,
     ) -> Tensor:
-        """What the neighbours of each centre are that it is not.
+        """What the neighbours of each point are that it is not.
 
         Args:
-            features_BNF: Of all points.
-            index_BMK: Neighbours of each centre.
-            centres_BMF: Features of the centres; None where every point is one.
-            weight_BMK: Of the neighbours.
+            features_BNF: Of the points.
+            index_BNK: Neighbours of each.
+            weight_BNK: Of the neighbours.
 
         Returns:
-            Shape (B, M, outputs).
+            Shape (B, N, outputs).
         """
-        centres_BMF = features_BNF if centres_BMF is None else centres_BMF
-        near_BMKF = gather_points(features_BNF, index_BMK)
-        if weight_BMK is None:
+        near_BNKF = gather_points(features_BNF, index_BNK)
+        if weight_BNK is None:
             # The greatest difference is the difference of the greatest, to the last bit.
-            relative_BMF = near_BMKF.amax(dim=2) - centres_BMF
+            relative_BNF = near_BNKF.amax(dim=2) - features_BNF
         else:
-            offset_BMKF = near_BMKF - centres_BMF.unsqueeze(2)
-            relative_BMF = (offset_BMKF * weight_BMK.unsqueeze(-1)).amax(dim=2)
-        aggregated_BMF: Tensor = self.layer(torch.cat([centres_BMF, relative_BMF], dim=-1))
-        return aggregated_BMF
+            offset_BNKF = near_BNKF - features_BNF.unsqueeze(2)
+            relative_BNF = (offset_BNKF * weight_BNK.unsqueeze(-1)).amax(dim=2)
+        aggregated_BNF: Tensor = self.layer(torch.cat([features_BNF, relative_BNF], dim=-1))
+        return aggregated_BNF
 
 
 class FeedForward(nn.Module):
@@ -71,6 +72,7 @@ class FeedForward(nn.Module):
         super().__init__()
         self.widen = PointLayer(width, ratio * width)
         self.narrow = PointLayer(ratio * width, width, activate=False)
+        nn.init.constant_(self.narrow.norm.weight, _FIRST_SHARE)
 
     def forward(self, features_BNF: Tensor) -> Tensor:
         """Features (B, N, F) to the same shape."""
@@ -94,6 +96,8 @@ class GraphConvBlock(nn.Module):
         self.before = PointLayer(width, width, activate=False) if settings.use_fc else None
         self.conv = MaxRelativeConv(width, hidden)
         self.after = PointLayer(hidden, width, activate=False) if settings.use_fc else None
+        if self.after is not None:
+            nn.init.constant_(self.after.norm.weight, _FIRST_SHARE)
         self.feed_forward = FeedForward(width, settings.ffn_ratio) if settings.use_ffn else None
 
     def forward(self, features_BNF: Tensor, candidates_BNK: Tensor) -> Tensor:
@@ -105,7 +109,7 @@ class GraphConvBlock(nn.Module):
         """
         hidden_BNF = features_BNF if self.before is None else self.before(features_BNF)
         index_BNK, weight_BNK = self.selection(hidden_BNF, candidates_BNK)
-        hidden_BNF = self.conv(hidden_BNF, index_BNK, weight_BMK=weight_BNK)
+        hidden_BNF = self.conv(hidden_BNF, index_BNK, weight_BNK=weight_BNK)
         if self.after is not None:
             hidden_BNF = self.after(hidden_BNF)
         features_BNF = features_BNF + hidden_BNF

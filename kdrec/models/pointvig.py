@@ -18,14 +18,18 @@ from torch import Tensor, nn
 
 from kdrec.errors import InvalidInputError
 from kdrec.models.dilation import GraphSettings, NeighbourChoice
-from kdrec.models.graph_conv import GraphConvBlock, MaxRelativeConv
+from kdrec.models.graph_conv import GraphConvBlock
 from kdrec.models.inputs import check_points, check_sizes
+from kdrec.models.local_aggregation import LocalAggregation
 from kdrec.models.neighbours import fixed_order, gather_points, nearest
 from kdrec.models.pointwise import PointLayer
 from kdrec.models.registry import register_model
 from kdrec.models.sampling import farthest_points
 
 _NUM_BLOCKS = (1, 1, 2, 1)
+# In small networks width pays before depth does: 16 features of a point are too few to tell shapes
+# apart, whatever follows.
+_FEWER_BLOCKS = (1, 1, 1, 1)
 
 
 class StageOutput(NamedTuple):
@@ -83,31 +87,32 @@ class GraphEncoder(nn.Module):
                 f"{tuple(widths)} and {tuple(num_blocks)}"
             )
         self.settings = settings
-        self.stem = MaxRelativeConv(num_channels, widths[0])
+        self.stem = LocalAggregation(num_channels, widths[0])
         self.embed = PointLayer(widths[0], widths[0])
         self.stages = nn.ModuleList(
             GraphStage(width, count, settings, sum(num_blocks[:place]))
             for place, (width, count) in enumerate(zip(widths, num_blocks, strict=True))
         )
         self.transitions = nn.ModuleList(
-            MaxRelativeConv(before, after) for before, after in pairwise(widths)
+            LocalAggregation(before, after) for before, after in pairwise(widths)
         )
 
     def forward(self, points_BND: Tensor) -> list[StageOutput]:
         """Points (B, N, D) to what each stage knows."""
         xyz_BN3 = points_BND[..., :3]
         candidates_BNK = self._candidates(xyz_BN3)
-        features_BNF = self.embed(self.stem(points_BND, self._nearest(candidates_BNK)))
+        neighbours_BNK = self._nearest(candidates_BNK)
+        features_BNF = self.embed(self.stem(points_BND, xyz_BN3, neighbours_BNK, xyz_BN3))
         features_BNF = self.stages[0](features_BNF, candidates_BNK)
         outputs = [StageOutput(xyz_BN3, features_BNF)]
         for number in range(1, len(self.stages)):
             sampled_BM = self._sample(xyz_BN3, number)
             neighbours_BMK = _take(self._nearest(candidates_BNK), sampled_BM)
-            centres_BMF = _take(features_BNF, sampled_BM)
-            xyz_BN3 = _take(xyz_BN3, sampled_BM)
+            centres_BM3 = _take(xyz_BN3, sampled_BM)
             features_BNF = self.transitions[number - 1](
-                features_BNF, neighbours_BMK, centres_BMF=centres_BMF
+                features_BNF, xyz_BN3, neighbours_BMK, centres_BM3
             )
+            xyz_BN3 = centres_BM3
             candidates_BNK = self._candidates(xyz_BN3)
             features_BNF = self.stages[number](features_BNF, candidates_BNK)
             outputs.append(StageOutput(xyz_BN3, features_BNF))
@@ -215,7 +220,8 @@ def pointvig_xs(num_classes: int, num_channels: int = 3, *, dropout: float = 0.0
     return PointViG(
         num_classes,
         num_channels,
-        widths=(20, 40, 80, 144),
+        widths=(32, 64, 96, 144),
+        num_blocks=_FEWER_BLOCKS,
         head_widths=(256, 128),
         dropout=dropout,
     )
@@ -231,7 +237,8 @@ def pointvig_xxs(num_classes: int, num_channels: int = 3, *, dropout: float = 0.
     return PointViG(
         num_classes,
         num_channels,
-        widths=(16, 24, 48, 96),
-        head_widths=(128, 64),
+        widths=(32, 48, 64, 80),
+        num_blocks=_FEWER_BLOCKS,
+        head_widths=(160, 80),
         dropout=dropout,
     )

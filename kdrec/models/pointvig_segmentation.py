@@ -55,7 +55,8 @@ class InterpolationDecoder(nn.Module):
     def __init__(self, widths: Sequence[int]) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
-            PointLayer(coarse + fine, fine) for fine, coarse in pairwise(widths)
+            nn.Sequential(PointLayer(coarse + fine, fine), PointLayer(fine, fine))
+            for fine, coarse in pairwise(widths)
         )
 
     def forward(self, stages: Sequence[StageOutput]) -> Tensor:

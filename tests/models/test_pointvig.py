@@ -10,12 +10,14 @@ from kdrec.errors import InvalidInputError
 from kdrec.models import (
     GraphConvBlock,
     GraphSettings,
+    LocalAggregation,
     MaxRelativeConv,
     NeighbourChoice,
     PointViG,
     PointViGSegmentation,
     build_model,
     count_parameters,
+    nearest,
 )
 from kdrec.models.dilation import NEIGHBOUR_CHOICES, NeighbourSelection, SemanticCorrelation
 from kdrec.models.pointvig_segmentation import interpolate
@@ -164,10 +166,24 @@ def test_a_convolution_takes_the_greatest_difference_of_each_feature() -> None:
     conv = MaxRelativeConv(2, 4)
     conv.layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     conv(features_BNF, index_BNK)
-    conv(features_BNF, index_BNK, weight_BMK=torch.ones(1, 3, 2))
+    conv(features_BNF, index_BNK, weight_BNK=torch.ones(1, 3, 2))
     expected = torch.tensor([[[0.0, 0, 1, 0], [1, -4, 0, 7], [-2, 3, 2, 0]]])
     assert torch.equal(seen[0], expected)
     assert torch.equal(seen[1], expected)
+
+
+def test_how_neighbours_lie_counts_and_not_how_far() -> None:
+    aggregation = LocalAggregation(2, 4).eval()
+    features_BNF, xyz_BN3 = torch.randn(1, 9, 2), torch.randn(1, 9, 3)
+    index_BNK = nearest(xyz_BN3, xyz_BN3, 5).index_BMK
+    found, larger, turned = (
+        aggregation(features_BNF, other_BN3, index_BNK, other_BN3)
+        for other_BN3 in (xyz_BN3, 8 * xyz_BN3, xyz_BN3.flip(2))
+    )
+    torch.testing.assert_close(found, larger)
+    assert not torch.allclose(found, turned)
+    same_BN3 = torch.zeros_like(xyz_BN3)
+    assert aggregation(features_BNF, same_BN3, index_BNK, same_BN3).isfinite().all()
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ class LocalAggregation(nn.Module):
     """`max_j W [x_j ; (p_j - p_i) / r_i]`, batch norm, ReLU, with r the distance of the farthest.
 
     Undivided places hardly count beside features: a neighbourhood is a tenth of a cloud wide, and
-    the norm is of their sum. Networks learnt half as much from them.
+    the norm is of their sum.
 
     Args:
         num_inputs: Features of a point.

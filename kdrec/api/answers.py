@@ -16,6 +16,40 @@ def _example(**fields: Any) -> ConfigDict:
     return ConfigDict(json_schema_extra={"example": fields})
 
 
+_MANIFEST: dict[str, Any] = {
+    "format_version": 1,
+    "readable_since": "0.1.0",
+    "plan": {
+        "teacher": {"name": "pointnet", "tensors": _DIGEST},
+        "data": {
+            "digest": _DIGEST,
+            "num_samples": 9840,
+            "num_points": 1024,
+            "channels": ["x", "y", "z"],
+        },
+        "augmentation": {
+            "operations": [{"op": "scale", "low": 0.9, "high": 1.1}, {"op": "normalize"}],
+        },
+        "seed": 0,
+        "views": 300,
+        "group": 8,
+        "batch_size": 32,
+        "block_samples": 9856,
+        "threads": 1,
+        "encoding": {"name": "compact", "max_kl": 2.5e-4},
+        "with_samples": True,
+    },
+    "classes": {"num_teacher": 40, "data": None},
+    "parameters": [
+        {"name": "scale_x", "low": 58983, "high": 72089, "exponent": 16, "unit": "factor"},
+        {"name": "scale_y", "low": 58983, "high": 72089, "exponent": 16, "unit": "factor"},
+        {"name": "scale_z", "low": 58983, "high": 72089, "exponent": 16, "unit": "factor"},
+    ],
+    "bound": {"relative": 4.77e-7, "absolute": 0.1145, "spread": 16.0, "mean_kl": 2.5e-4},
+    "num_proof": 64,
+}
+
+
 class Health(BaseModel):
     """Of the service."""
 
@@ -97,6 +131,15 @@ class RecordingAnswer(BaseModel):
     sealed: bool
     blocks: BlockCount
     manifest: Manifest
+
+    model_config = _example(
+        name="mn40",
+        identity=_DIGEST,
+        header=_DIGEST,
+        sealed=True,
+        blocks={"committed": 38, "total": 38},
+        manifest=_MANIFEST,
+    )
 
     @classmethod
     def of(cls, recording: ServedRecording) -> "RecordingAnswer":

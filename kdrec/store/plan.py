@@ -77,12 +77,22 @@ class EncodingPlan(Frozen):
         max_kl: Mean Kullback-Leibler divergence over records, in nats.
         max_error: Of every logit.
         kept: Classes kept of each record; None for all.
+        missing_mass: Where the probability of classes that are not kept is taken to lie: evenly on
+            all of them. Not written where all are kept.
     """
 
     name: str
     max_kl: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     max_error: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     kept: int | None = Field(default=None, ge=1)
+    missing_mass: Literal["even"] | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_missing_mass(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written: dict[str, Any] = serialize(self)
+        if written["missing_mass"] is None:
+            del written["missing_mass"]
+        return written
 
     def __str__(self) -> str:
         asked = {"kept": self.kept, "max_kl": self.max_kl, "max_error": self.max_error}

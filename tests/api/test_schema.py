@@ -9,8 +9,10 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
+from kdrec.api.answers import LedgerAnswer, RecordingAnswer, RecordingPage, RecordsAnswer
 from tests.programs import contents
 
 _MANY = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
@@ -44,6 +46,17 @@ def test_no_request_gives_a_server_error_or_an_answer_outside_the_schema(
             case.call_and_validate()
 
         check()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [RecordingPage, RecordingAnswer, LedgerAnswer, RecordsAnswer],
+    ids=lambda a: a.__name__,
+)
+def test_an_answer_that_is_described_has_an_example_of_itself(answer: type[BaseModel]) -> None:
+    described = answer.model_json_schema()
+    assert answer.model_validate(described["example"])
+    assert described["example"].keys() == answer.model_fields.keys()
 
 
 def test_nor_does_one_for_a_recording_that_is_there(operations: list[Any]) -> None:

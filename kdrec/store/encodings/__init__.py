@@ -75,8 +75,9 @@ def plan_encoding(
     defaults = {dial: value for dial, value in dials.items() if value is not None}
     if max_error is not None:
         defaults.pop("max_kl", None)
+    rule = {"missing_mass": "even"} if "kept" in dials else {}
     try:
-        planned = EncodingPlan.model_validate({"name": name} | defaults | given)
+        planned = EncodingPlan.model_validate({"name": name} | defaults | given | rule)
     except ValidationError as error:
         raise InvalidInputError(describe_invalid(error)) from error
     if dials:  # refused before a teacher has been asked anything

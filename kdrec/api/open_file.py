@@ -128,8 +128,11 @@ def _scan(descriptor: int, part: range, flags: int = 0) -> int:
     scratch = memoryview(bytearray(min(_SCRATCH_BYTES, len(part))))
     found = 0
     while found < len(part):
-        rest = scratch[: len(part) - found]
-        got = os.preadv(descriptor, [rest], part.start + found, flags)
+        rest = len(part) - found
+        # The same buffer again and again in one call: a thread that comes back from each piece
+        # would wait for the interpreter each time.
+        buffers = [scratch] * (rest // len(scratch)) or [scratch[:rest]]
+        got = os.preadv(descriptor, buffers, part.start + found, flags)
         if not got:
             break
         found += got

@@ -29,9 +29,9 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# One worker more than cores: many tests wait for a program, a lease or a connection that hangs.
+# Two workers more than cores: many tests wait for a program, a lease or a connection that hangs.
 unit: setup
-	$(BIN)/pytest --numprocesses $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )) \
+	$(BIN)/pytest --numprocesses $$(( $$(getconf _NPROCESSORS_ONLN) + 2 )) \
 		--dist loadfile --no-loadscope-reorder
 
 bench: setup

@@ -11,7 +11,7 @@ from kdrec.cli.terminal import describe_score, percent, show_json, show_rows, si
 from kdrec.client import ProofFidelity, Recording, is_address, open_recording
 from kdrec.errors import IntegrityError
 
-_SOME_RECORDS = 2**17
+_SOME_RECORDS = 50_000
 """Records that may have to be decoded for a look: some tenths of a second."""
 
 

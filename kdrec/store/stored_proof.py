@@ -3,6 +3,7 @@
 Shape letters: M proof records, C classes.
 """
 
+from collections import Counter
 from collections.abc import Container
 from dataclasses import dataclass
 
@@ -57,7 +58,8 @@ def read_stored_proof(
         reader.grid.block(int(view) // reader.grid.group, int(sample) // reader.grid.block_samples)
         for view, sample in zip(proof.views_M, proof.samples_M, strict=True)
     ]
-    chosen = _within(most_records, [block for block in dict.fromkeys(places) if block in blocks])
+    fullest = [block for block, _ in Counter(places).most_common() if block in blocks]
+    chosen = _within(most_records, fullest)
     here = proof.rows(np.array([block in chosen for block in places], dtype=bool))
     parameters, logits_MC = reader.read(here.views_M, here.samples_M)
     return StoredProof(here, len(proof), parameters, logits_MC)

@@ -90,7 +90,8 @@ def test_more_records_than_there_are_and_a_single_one_are_tried(request_toy: Rec
 def test_what_cannot_be_recorded_has_no_estimate(request_toy: RecordRequest) -> None:
     with pytest.raises(InvalidInputError, match="no encoding 'zip'"):
         ask(replace(request_toy, encoding="zip"))
-    noisy = Path(request_toy.out).with_name("noisy.py")
+    noisy = Path(request_toy.out).with_name("noisy") / "noisy.py"
+    noisy.parent.mkdir()
     source = SOURCE.replace("self.sharpen * self.head(features)", "torch.rand(len(points), 12)")
     noisy.write_text(source)
     with pytest.raises(InvalidInputError, match="random in eval mode"):

@@ -87,11 +87,12 @@ def test_more_records_than_there_are_and_a_single_one_are_tried(request_toy: Rec
     assert (single.trial.parameter_bytes, single.num_parameters) == (0, 0)
 
 
-def test_what_cannot_be_recorded_has_no_estimate(request_toy: RecordRequest) -> None:
+def test_what_cannot_be_recorded_has_no_estimate(
+    request_toy: RecordRequest, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     with pytest.raises(InvalidInputError, match="no encoding 'zip'"):
         ask(replace(request_toy, encoding="zip"))
-    noisy = Path(request_toy.out).with_name("noisy") / "noisy.py"
-    noisy.parent.mkdir()
+    noisy = tmp_path_factory.mktemp("elsewhere") / "noisy.py"
     source = SOURCE.replace("self.sharpen * self.head(features)", "torch.rand(len(points), 12)")
     noisy.write_text(source)
     with pytest.raises(InvalidInputError, match="random in eval mode"):

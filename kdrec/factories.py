@@ -5,6 +5,7 @@ The code that is named runs: name only code that you trust. Nothing *read* from 
 reaches this module.
 """
 
+import ast
 import importlib
 import importlib.util
 import sys
@@ -115,16 +116,42 @@ def _check_neighbours(path: Path, folder: Path) -> None:
     others = _folders - {folder}
     if not others:
         return
-    loaded = [name for name in list(sys.modules) if "." not in name and name != path.stem]
-    for name in loaded:
-        is_beside = (folder / f"{name}.py").is_file() or (folder / name).is_dir()
-        elsewhere = _folder_of(sys.modules[name]) if is_beside else None
+    for name in sorted(_imported_neighbours(path, folder) & sys.modules.keys() - {path.stem}):
+        elsewhere = _folder_of(sys.modules[name])
         if elsewhere in others:
             raise InvalidInputError(
                 f"{path} would import {name!r} from {elsewhere}, from where it was loaded already, "
                 "not from its own folder; rename one of the two, or write one network to an ONNX "
                 "file by kdrec export"
             )
+
+
+def _imported_neighbours(path: Path, folder: Path) -> set[str]:
+    """The modules of a folder that a file imports, at once or later, or that these import."""
+    found: set[str] = set()
+    to_read = [path]
+    while to_read:
+        for name in _imported_names(to_read.pop()) - found:
+            files = [folder / f"{name}.py", *(folder / name).rglob("*.py")]
+            here = [file for file in files if file.is_file()]
+            to_read += here
+            found |= {name} if here else set()
+    return found
+
+
+def _imported_names(path: Path) -> set[str]:
+    """First parts of the absolute imports that stand in a file; none where it is no Python."""
+    try:
+        nodes = list(ast.walk(ast.parse(path.read_bytes())))
+    except (SyntaxError, ValueError):  # importing it tells
+        return set()
+    whole = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    whole += [
+        node.module
+        for node in nodes
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level
+    ]
+    return {name.partition(".")[0] for name in whole}
 
 
 def _folder_of(module: ModuleType) -> Path | None:

@@ -119,6 +119,16 @@ def test_members_whose_folders_hold_modules_of_one_name_are_refused(tmp_path: Pa
         load_teacher(_ensemble(tmp_path, 'mean = "logits"\n' + "".join(members)))
 
 
+def test_a_module_that_a_member_does_not_import_may_have_any_name(tmp_path: Path) -> None:
+    made = "from torch import nn\n\n\nclass Made(nn.Identity):\n    pass\n"
+    for folder, imports in (("one", "import idle_parts\n"), ("two", "")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "idle_parts.py").write_text("")
+        (tmp_path / folder / "idle.py").write_text(imports + made)
+    members = [f'[[member]]\nteacher = "{name}/idle.py:Made"\n' for name in ("one", "two")]
+    load_teacher(_ensemble(tmp_path, 'mean = "logits"\n' + "".join(members)))
+
+
 def test_members_of_other_classes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match=r"^the members of the ensemble have 5, 6 classes"):
         load_teacher(_two(tmp_path, classes=(5, 6))).logits(clouds(2, 20))

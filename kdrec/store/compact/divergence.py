@@ -15,6 +15,7 @@ import numpy.typing as npt
 TEMPERATURES = (8, 4, 2, 1)
 PRECISION = 2e-7
 _MANY = 1024  # records, of which the rounding of each is lost in the mean
+_LEAST_LIKELY = 1e-30  # nothing is divided by zero
 _RECORDS = 512  # of a piece that stays in the processor's cache
 
 Floats = npt.NDArray[np.float32] | npt.NDArray[np.float64]
@@ -73,10 +74,11 @@ def expected_divergence(logits_CK: npt.NDArray[np.float32], spread: float, wides
         widest: Cell, in steps.
     """
     total_T = np.zeros(len(TEMPERATURES))
+    farthest = np.float32(max(widest ** (-spread / TEMPERATURES[0]), _LEAST_LIKELY))
     for start in range(0, logits_CK.shape[1], _RECORDS):
         piece_CK = logits_CK[:, start : start + _RECORDS]
         likely_CK = _at_hottest(piece_CK, piece_CK.max(axis=0))
-        squares_CK = np.maximum(likely_CK, np.float32(widest ** (-spread / TEMPERATURES[0])))
+        squares_CK = np.maximum(likely_CK, farthest)
         squares_CK **= np.float32(-2 * TEMPERATURES[0] / spread)
         squares_CK *= likely_CK < 1  # the largest logit is where the grid begins
         weighted_K = np.einsum("ck,ck->k", likely_CK, squares_CK)

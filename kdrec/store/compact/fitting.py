@@ -24,6 +24,9 @@ than at any other, so that no temperature pays for the rest. Another spread must
 at low temperatures, and without them a smaller spread looks better than it is."""
 _TELLING = 128
 MOST_STEP = 0.5
+_USUAL, _MOST_UNIT = 2.0**16, 128.0
+"""Logits beyond the first are kept on grids that are coarser by as much, so far as the divergence
+allows it; divergences between grids coarser than by the second overflow."""
 COARSER = 1.25
 """By how much a chunk's step may exceed the base step."""
 _GRADES, _LEAST_GRADE = 256, 8  # steps of a chunk are so many 256ths of the base step
@@ -81,21 +84,23 @@ def _fit(logits_CK: Logits, fidelity: Dial) -> Grid:
     if fidelity.max_error is not None:
         return Grid(step=2 * fidelity.max_error)
     assert fidelity.max_kl is not None
-    Grid(MOST_STEP).check_holds(logits_CK)  # divergences of larger ones overflow
+    unit = min(_MOST_UNIT, max(1.0, float(np.abs(logits_CK).max()) / _USUAL))
+    Grid(MOST_STEP * unit).check_holds(logits_CK)
     depths_CK = logits_CK.max(axis=0) - logits_CK.astype(np.float64)
     best, fewest = Grid(MOST_STEP, SPREADS[-1]), np.inf
     for spread in SPREADS if logits_CK.shape[1] >= _TELLING else (BALANCED,):
-        step = _coarsest(logits_CK, fidelity.max_kl, spread)
-        widened = np.minimum(depths_CK / spread, np.log(WIDEST)).mean()
+        scaled = spread * unit
+        step = _coarsest(logits_CK, fidelity.max_kl, scaled, MOST_STEP * unit)
+        widened = np.minimum(depths_CK / scaled, np.log(WIDEST)).mean()
         bits = -np.log2(step) - widened / np.log(2) + _WORTHWHILE * (spread != BALANCED)
         if bits < fewest:
-            best, fewest = Grid(step, spread), bits
+            best, fewest = Grid(step, scaled), bits
     return best
 
 
-def _coarsest(logits_CK: Logits, max_kl: float, spread: float) -> float:
+def _coarsest(logits_CK: Logits, max_kl: float, spread: float, most: float) -> float:
     """About the coarsest step that keeps the divergence on these records, of few digits."""
-    most = min(MOST_STEP, spread / (2 * WIDEST))
+    most = min(most, spread / (2 * WIDEST))
     step = min(_FIRST_STEP, most)
     for _ in range(_STEPS_TRIED):
         found = _divergence(logits_CK, Grid(step, spread))

@@ -48,8 +48,9 @@ class ServedFolder:
     def place(self, key: str) -> PlacedFile:
         path = self._contained(key)
         with self._named(key):
-            signature = Signature.of(path.lstat())
-        return PlacedFile(path, path.relative_to(self._within).as_posix(), signature)
+            status = path.lstat()
+        below = path.relative_to(self._within).as_posix()
+        return PlacedFile(str(path), below, Signature.of(status), is_near=_is_near(status))
 
     def check_contained(self) -> None:
         if not self._is_contained(Path(os.path.realpath(self._path))):
@@ -105,6 +106,11 @@ class ServedFolder:
             f"{getattr(reason, 'strerror', None) or type(reason).__name__}; try again, then "
             "look at the server's disk"
         )
+
+
+def _is_near(status: os.stat_result) -> bool:
+    """Whether a file lies on a block device; what has none, a network's, has the major number 0."""
+    return hasattr(os, "major") and os.major(status.st_dev) != 0
 
 
 def _visible_files(

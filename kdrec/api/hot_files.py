@@ -49,8 +49,8 @@ class HotFiles:
 
     Students ask for the same shards at the same time: for all but the first of them in a second
     nothing is looked up. Files that are sent from here stay open meanwhile, so that nothing waits
-    for a disk; at those that another sends, a worker thread has a look again, one for all who ask
-    before it begins.
+    for a disk. Those that another sends are looked at again: a disk of this machine at once, any
+    other in a worker thread, one look for all who ask before it begins.
 
     Args:
         clock: Seconds that never run backwards.
@@ -81,6 +81,8 @@ class HotFiles:
         """Whether it may still be sent: what was opened stays what it was, a path may not."""
         if isinstance(found, SoundFile):
             return True
+        if found.file.is_near:
+            return found.file.is_there()
         return await self._looks.next(found.file, found.file.is_there)
 
     def sweep_later(self) -> None:

@@ -1,8 +1,8 @@
 """Where recordings can lie, as the service sees it: a folder, or an object store."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 from kdrec.api.signature import Signature
@@ -31,16 +31,19 @@ class PlacedFile:
         path: With all links resolved.
         below: The same below the served folder, with `/`.
         signature: Of the file there.
+        is_near: Whether it lies on a disk of this machine: a look at what was just found there
+            does not wait, while a network may keep one waiting for ever.
     """
 
-    path: Path
+    path: str
     below: str
     signature: Signature
+    is_near: bool
 
     def is_there(self) -> bool:
         """Whether it still is."""
         try:
-            return Signature.of(self.path.lstat()) == self.signature
+            return Signature.of(os.lstat(self.path)) == self.signature
         except OSError:
             return False
 

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,8 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kdrec.api import ServiceSettings, create_app
-from kdrec.api.hot_files import HotFiles, SoundFile
+from kdrec.api.hot_files import DelegatedFile, HotFiles, SoundFile
 from kdrec.api.open_file import OpenFile
+from kdrec.api.places import PlacedFile
+from kdrec.api.signature import Signature
 from kdrec.api.state import ServiceState
 from kdrec.errors import StorageError
 
@@ -133,6 +136,36 @@ def test_a_token_is_asked_for_on_the_short_way_too(root: Path, tmp_path: Path) -
         assert (await service.ask(FILE, Authorization=f"Bearer {token}")).status_code == 401
 
     asyncio.run(ask())
+
+
+@pytest.mark.parametrize("is_near", [True, False])
+def test_a_file_that_another_sends_is_looked_at_every_time(tmp_path: Path, is_near: bool) -> None:
+    path = tmp_path / "0"
+    path.write_bytes(b"shard")
+    placed = PlacedFile(str(path), "0", Signature.of(path.lstat()), is_near=is_near)
+
+    async def look() -> None:
+        hot, found = HotFiles(), DelegatedFile(placed, 5, {})
+        assert await hot.is_sound(found)
+        path.unlink()
+        assert not await hot.is_sound(found)
+
+    asyncio.run(look())
+
+
+def test_a_network_that_hangs_keeps_nobody_else_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = threading.Event()
+    monkeypatch.setattr(PlacedFile, "is_there", lambda placed: answers.wait(30))
+    placed = PlacedFile("/away/0", "0", Signature((0, 0, 0), 5), is_near=False)
+
+    async def look() -> None:
+        looking = asyncio.create_task(HotFiles().is_sound(DelegatedFile(placed, 5, {})))
+        await asyncio.sleep(0.05)
+        assert not looking.done()
+        answers.set()
+        assert await looking
+
+    asyncio.run(look())
 
 
 def test_only_so_many_files_are_kept_open(root: Path) -> None:

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from kdrec.cli.allocator import keep_freed_memory
 from kdrec.models import build_model, farthest_points, nearest
 
 _NETWORKS = ("pointvig-s", "pointnet2-ssg", "dgcnn", "pointmlp-elite")
@@ -39,6 +40,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--networks", nargs="+", default=_NETWORKS)
+    parser.add_argument(
+        "--give-back", action="store_true", help="without kdrec's keep_freed_memory"
+    )
     parser.add_argument("--compile", action="store_true", help="compiled too; needs a C++ compiler")
     parser.add_argument("--memory-of", choices=("training", "inference"), help=argparse.SUPPRESS)
     return parser
@@ -123,6 +127,8 @@ def _memory(name: str, kind: str, options: argparse.Namespace) -> float:
         command += [f"--{option}", str(getattr(options, option))]
     if options.threads:
         command += ["--threads", str(options.threads)]
+    if options.give_back:
+        command.append("--give-back")
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
@@ -198,6 +204,8 @@ def main() -> None:
     torch.manual_seed(0)
     if options.threads:
         torch.set_num_threads(options.threads)
+    if not options.give_back:
+        keep_freed_memory()
     if options.memory_of:
         _measure_memory(options)
         return

@@ -29,6 +29,7 @@ from torch import Tensor
 from bench import many_samples
 from bench.pairs import print_pairs
 from kdrec.augment import parse_augmentation
+from kdrec.cli.allocator import keep_freed_memory
 from kdrec.models import build_model, measure_cost
 from kdrec.recorder import (
     BlockReport,
@@ -272,6 +273,7 @@ def main() -> None:
     parser.add_argument("--memory", type=int, nargs="*", default=[20_000, 80_000],
                         help="numbers of samples; none to leave it out")  # fmt: skip
     options = parser.parse_args()
+    keep_freed_memory()  # as the command does; the bare loop has it too
     if options.device != "cpu":
         print(torch.cuda.get_device_name(options.device))
     ways = itertools.product(

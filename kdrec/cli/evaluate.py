@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from kdrec.augment import Augmentation, parse_augmentation
+from kdrec.cli.allocator import keep_freed_memory
 from kdrec.cli.options import Config, Json, Split
 from kdrec.cli.terminal import say, show_json, show_rows
 from kdrec.factories import parse_arguments
@@ -67,6 +68,7 @@ def evaluate(
     from kdrec.student.devices import find_device
     from kdrec.student.evaluation import check_test_samples
 
+    keep_freed_memory()
     trained = load_student(weights, student=student)
     samples = load_samples(
         data,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from kdrec.cli.allocator import keep_freed_memory
 from kdrec.cli.options import Json
 from kdrec.cli.terminal import progress_bar, say, show_json, stdout
 
@@ -30,6 +31,7 @@ def models(
     from kdrec.models import build_model, list_models, measure_cost
     from kdrec.recorder import check_device
 
+    keep_freed_memory()
     check_device(device)
     infos, costs = list_models(), {}
     with progress_bar("timing", "networks") as bar:

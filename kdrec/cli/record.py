@@ -12,6 +12,7 @@ import typer
 
 from kdrec.augment import format_augmentation, parse_augmentation
 from kdrec.cli import record_options as options
+from kdrec.cli.allocator import keep_freed_memory
 from kdrec.cli.cost import Trial, cost_as_json, show_cost
 from kdrec.cli.options import Config, DataArguments, Json, Split
 from kdrec.cli.record_log import RecordLog, find_log
@@ -101,6 +102,7 @@ def record(
         read_class_names,
     )
 
+    keep_freed_memory()
     share = find_share(part, os.environ)
     augmentation = parse_augmentation(augment)
     data_arguments = parse_arguments(data_arg)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kdrec.cli.allocator import keep_freed_memory
 from kdrec.factories import parse_arguments
 from kdrec.store import Plan
 
@@ -71,6 +72,7 @@ class NamedTeacher:
         """Called as the plan's was: layout, output and precision are taken from there."""
         from kdrec.recorder import load_teacher, recorded_options
 
+        keep_freed_memory()
         options = recorded_options(
             plan,
             factory=self.factory,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kdrec.cli.allocator import keep_freed_memory
 from kdrec.cli.options import (
     Cache,
     CacheLimit,
@@ -89,6 +90,7 @@ def train(
     from kdrec.student import join_teachers, joined_processes
     from kdrec.student import train as run
 
+    keep_freed_memory()
     opened = [
         open_recording(
             name,

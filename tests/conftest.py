@@ -18,18 +18,25 @@ settings.load_profile("kdrec")
 
 
 def pytest_configure() -> None:
-    """Let children hear Ctrl-C: who is started in the background of a script inherits deafness."""
+    """Let children hear Ctrl-C: who is started in the background of a script inherits deafness.
+
+    And wait for no disk: what is killed here is a process, and never the machine.
+    """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.fsync = lambda fd: None
 
 
 _LONG = frozenset({"promises", "docker", "docs", "cli", "tests"})  # folders with whole programs
+_LONGEST = frozenset({"test_training", "test_onnx_teacher", "test_object_stores", "test_compiled"})
 
 
 @pytest.hookimpl(trylast=True)  # after they were shuffled
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes long begins first, so that no worker is left alone with it at the end."""
-    items.sort(key=lambda item: item.path.parent.name not in _LONG)
+    items.sort(
+        key=lambda item: (item.path.stem not in _LONGEST, item.path.parent.name not in _LONG)
+    )
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
-from multiprocessing import get_context
+from multiprocessing import get_context, set_start_method
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
@@ -81,6 +81,8 @@ def _fork(
 def _run(arguments: list[str], cwd: Path, env: dict[str, str], out: str, err: str) -> None:
     """What a forked process does: `python -m kdrec.cli`."""
     os.chdir(cwd)
+    # Else what it starts would be forked by a server of its own, and outlive it if it is killed.
+    set_start_method(None, force=True)
     os.environ.clear()
     os.environ |= env
     sys.path.insert(0, str(cwd))

@@ -41,10 +41,15 @@ class Nginx:
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=30)
 
-    def requests(self, *, at_least: int = 1) -> list[dict[str, Any]]:
-        """Its log; a line comes after its answer, so wait for as many as must come."""
+    def requests(self, *, at_least: int = 1, of: str = "") -> list[dict[str, Any]]:
+        """Its log; a line comes after its answer, so wait for as many as must come.
+
+        Args:
+            at_least: So many must come.
+            of: Stands in those that are meant.
+        """
         for _ in range(500):
-            lines = self.log.read_text().splitlines()
+            lines = [line for line in self.log.read_text().splitlines() if of in line]
             if len(lines) >= at_least:
                 break
             time.sleep(0.01)

@@ -92,7 +92,7 @@ def test_killed_at_random_moments_the_recording_ends_in_the_same_bytes(
 
 def test_interrupted_by_ctrl_c_what_is_committed_stays(tmp_path: Path, teachers: Path) -> None:
     path = tmp_path / "r.zarr"
-    process = start("record", path, *command(teachers, pause=0.1))
+    process = start("record", path, *command(teachers, pause=0.04))
     while not list(path.glob("ledger/g*.json")):
         assert process.poll() is None
         time.sleep(0.02)
@@ -104,5 +104,5 @@ def test_interrupted_by_ctrl_c_what_is_committed_stays(tmp_path: Path, teachers:
     assert 0 < committed < total
     assert np.isfinite(recording.read(0, [0])[1]).all()
     assert kdrec("verify", path, "--bytes").code == 3
-    assert kdrec("record", path, *command(teachers, pause=0.1)).code == 0
+    assert kdrec("record", path, *command(teachers, pause=0.04)).code == 0
     assert kdrec("verify", path, "--bytes").code == 0

@@ -20,7 +20,7 @@ REFUSALS = (429, 500, 502, 503, 504)
 
 
 class Chaos:
-    """Delays, cuts, corrupts and refuses at random; two answers in a row at most.
+    """Delays, cuts, corrupts and refuses at random; two answers in a row about a thing at most.
 
     Only stored files are corrupted: they have digests. What the service says of itself has none,
     beyond those of the line.
@@ -28,15 +28,16 @@ class Chaos:
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
-        self._in_a_row = 0
+        self._in_a_row: Counter[bytes] = Counter()
         self.done: Counter[str] = Counter()
 
     def __call__(self, exchange: Exchange) -> bytes:
-        stored = b"/zarr/" in exchange.request.split(b"\r\n", 1)[0]
+        asked = exchange.request.split(b"\r\n", 1)[0]
+        stored = b"/zarr/" in asked
         kinds = ["delay", "cut", "refuse", *(["corrupt"] if stored else [])]
-        unlucky = self._in_a_row < 2 and self._random.random() < 0.4
+        unlucky = self._in_a_row[asked] < 2 and self._random.random() < 0.4
         kind = self._random.choice(kinds) if unlucky else "pass"
-        self._in_a_row = self._in_a_row + 1 if unlucky else 0
+        self._in_a_row[asked] = self._in_a_row[asked] + 1 if unlucky else 0
         self.done[kind] += 1
         return self._change(kind, exchange.answer)
 

@@ -39,9 +39,9 @@ check: setup
 loads: setup
 	$(BIN)/pytest --collect-only --quiet >/dev/null
 
-# Three workers a core: many tests wait for a program, a lease or a connection that hangs.
+# Two workers more than cores: many tests wait for a program, a lease or a connection that hangs.
 unit: setup
-	$(BIN)/pytest --numprocesses $$(( $$(getconf _NPROCESSORS_ONLN) * 3 )) \
+	$(BIN)/pytest --numprocesses $$(( $$(getconf _NPROCESSORS_ONLN) + 2 )) \
 		--dist loadfile --no-loadscope-reorder
 
 bench: setup

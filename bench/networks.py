@@ -7,6 +7,9 @@ stages and neighbours shared within a stage (as it is) and with a search for eve
 (as it would be without sharing). Peak memory is that of the GPU; or, on Linux, by how much a step
 raises the peak of a process of its own.
 
+As `kdrec train` and `kdrec record` do, it keeps the memory it frees; KDREC_KEEP_MEMORY=0 shows what
+it would be without.
+
     python -m bench.networks [--batch 32] [--points 1024] [--runs 3] [--device cpu] [--compile]
 """
 
@@ -40,9 +43,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--networks", nargs="+", default=_NETWORKS)
-    parser.add_argument(
-        "--give-back", action="store_true", help="without kdrec's keep_freed_memory"
-    )
     parser.add_argument("--compile", action="store_true", help="compiled too; needs a C++ compiler")
     parser.add_argument("--memory-of", choices=("training", "inference"), help=argparse.SUPPRESS)
     return parser
@@ -127,8 +127,6 @@ def _memory(name: str, kind: str, options: argparse.Namespace) -> float:
         command += [f"--{option}", str(getattr(options, option))]
     if options.threads:
         command += ["--threads", str(options.threads)]
-    if options.give_back:
-        command.append("--give-back")
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
@@ -204,8 +202,7 @@ def main() -> None:
     torch.manual_seed(0)
     if options.threads:
         torch.set_num_threads(options.threads)
-    if not options.give_back:
-        keep_freed_memory()
+    keep_freed_memory()
     if options.memory_of:
         _measure_memory(options)
         return

@@ -11,7 +11,7 @@ def keep_freed_memory() -> None:
     """Let the C library keep what is freed, if it is glibc; anywhere else nothing changes.
 
     glibc gives large blocks back to the system at once, and a network on a CPU takes as many again
-    with its next layer: to have them brought in page by page takes up to two thirds of the time
+    with its next layer: to have them brought in page by page takes more than half of the time
     of a network with large features. What is computed is the same, bit for bit. The process comes
     to hold up to twice the memory; `KDREC_KEEP_MEMORY=0` in the environment leaves all as it was.
     """

@@ -29,15 +29,16 @@ _EMBEDDED = 1024
 def nearest_features(features_BNF: Tensor, count: int) -> Tensor:
     """Numbers (B, N, K) of the points nearest in feature space, itself among them.
 
-    In float32 whatever autocast says, by way of scalar products: features are too many for the
-    differences of all pairs.
+    By way of scalar products, since features are too many for the differences of all pairs; and in
+    float64, since in float32 the products of features far from zero hide how far apart those are:
+    another library, device or batch would choose other neighbours.
     """
     with torch.no_grad(), torch.autocast(features_BNF.device.type, enabled=False):
-        exact_BNF = features_BNF.detach().float()
+        exact_BNF = features_BNF.detach().double()
         square_BN = exact_BNF.square().sum(dim=-1)
-        product_BNN = exact_BNF @ exact_BNF.transpose(1, 2)
         # The square of a row's own point is the same for all candidates: left out.
-        closeness_BNN = 2 * product_BNN - square_BN.unsqueeze(1)
+        closeness_BNN = exact_BNF @ exact_BNF.transpose(1, 2)
+        closeness_BNN.mul_(2).sub_(square_BN.unsqueeze(1))
         return closeness_BNN.topk(min(count, exact_BNF.shape[1]), dim=-1).indices
 
 

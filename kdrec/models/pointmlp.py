@@ -173,9 +173,14 @@ class PointMLPElite(nn.Module):
 
 
 def _deviation(offset_BMKF: Tensor) -> Tensor:
-    """Standard deviation of all offsets of each cloud, (B, 1, 1, 1), float32."""
-    flat_BR = offset_BMKF.flatten(1).float()
-    centred_BR = flat_BR - flat_BR.mean(dim=1, keepdim=True)
-    variance_B = centred_BR.square().sum(dim=1) / max(1, flat_BR.shape[1] - 1)
+    """Standard deviation of all offsets of each cloud, (B, 1, 1, 1), float32.
+
+    First of each centre, then of all: onnxruntime adds up one row after another, and half a million
+    numbers in float32 lose the fourth digit.
+    """
+    rows_BMR = offset_BMKF.flatten(2).float()
+    centred_BMR = rows_BMR - rows_BMR.mean(dim=2, keepdim=True).mean(dim=1, keepdim=True)
+    squares_B = centred_BMR.square().sum(dim=2).sum(dim=1)
+    variance_B = squares_B / max(1, rows_BMR.shape[1] * rows_BMR.shape[2] - 1)
     # The root of 0 has no gradient; that of a cloud with all points equal is asked for.
     return (variance_B + torch.finfo(torch.float32).tiny).sqrt().view(-1, 1, 1, 1)

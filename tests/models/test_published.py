@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from kdrec.errors import InvalidInputError
 from kdrec.models import build_model, count_parameters, farthest_points, find_model
+from kdrec.models.dgcnn import nearest_features
 from kdrec.recorder import TeacherOptions, load_teacher
 from tests.models.networks import clouds, settled, tied_clouds
 
@@ -275,6 +276,16 @@ def test_logits_are_those_of_plain_convolutions(name: str, plain: Any) -> None:
         torch.testing.assert_close(
             network(points_BND), plain(network, points_BND), rtol=1e-3, atol=1e-3
         )
+
+
+def test_neighbours_far_from_zero_are_those_that_differences_show() -> None:
+    """In float32 a product of these is a million, and rounding hides what tells them apart."""
+    generator = torch.Generator().manual_seed(0)
+    features_BNF = 100 + 0.1 * torch.randn(2, 200, 64, generator=generator)
+    exact_BNF = features_BNF.double()
+    squared_BNN = (exact_BNF.unsqueeze(1) - exact_BNF.unsqueeze(2)).square().sum(dim=-1)
+    expected_BNK = squared_BNN.topk(20, largest=False).indices
+    assert nearest_features(features_BNF, 20).equal(expected_BNK)
 
 
 @pytest.mark.parametrize("name", LAYOUTS)

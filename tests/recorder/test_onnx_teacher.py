@@ -43,7 +43,7 @@ def _write(
 
 
 POINTS = torch.arange(24.0).reshape(4, 2, 3)
-
+NUM_POINTS = 1024  # sums over a whole cloud round otherwise than those over a small one
 
 # A stage more of PointViG costs ten seconds of export and says nothing new.
 SMALL: dict[str, dict[str, Any]] = {
@@ -55,14 +55,14 @@ SMALL: dict[str, dict[str, Any]] = {
 def test_every_kind_of_network_exports_and_is_the_same_teacher(name: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = build_model(name, num_classes=7, **SMALL.get(name, {}))
-    network = settled(network, clouds(4, 48))
+    network = settled(network, clouds(4, NUM_POINTS))
     with torch.no_grad():
         for parameter in list(network.parameters())[-2:]:  # logits of the usual size
             parameter.mul_(20)
-    assert export_onnx(network, tmp_path / "teacher.onnx", num_points=48) < 1e-4
+    assert export_onnx(network, tmp_path / "teacher.onnx", num_points=NUM_POINTS) < 1e-4
     teacher = load_teacher(TeacherOptions(factory=str(tmp_path / "teacher.onnx")))
     for count in (1, 6):
-        points_BND = clouds(count, 48, seed=count)
+        points_BND = clouds(count, NUM_POINTS, seed=count)
         with torch.no_grad():
             expected_BC = network(points_BND)
         torch.testing.assert_close(teacher.logits(points_BND), expected_BC, rtol=0, atol=1e-4)

@@ -7,15 +7,15 @@ itself never touches a file here: it would read a missing chunk as the fill valu
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import zarr
-from zarr.abc.store import Store
 from zarr.core.buffer import Buffer, default_buffer_prototype
 from zarr.errors import BaseZarrError
-from zarr.storage import MemoryStore
+from zarr.storage import MemoryStore, StorePath
 
 from kdrec.errors import IntegrityError, InvalidInputError
 from kdrec.store.encodings import FittedEncoding, StoredArray, find_encoding, plain_compressors
@@ -29,6 +29,7 @@ _UNDECODABLE = (BaseZarrError, ValueError, RuntimeError, TypeError, KeyError, Ar
 _VIEW_CHUNK_BYTES = 2**20
 _GROUP_CHUNK_BYTES = 8 * 2**20
 _POINT_CHUNK_BYTES = 4 * 2**20
+_WRITING = {"write_empty_chunks": True}
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,14 +179,14 @@ def encode_shard(metadata: bytes, region: tuple[range, ...], values: AnyArray) -
     Raises:
         InvalidInputError: The encoding cannot keep them.
     """
-    files = {"zarr.json": _buffer(metadata)}
-    array = _open(MemoryStore(files), write=True)
+    files: dict[str, Buffer] = {}
+    array = _array(metadata, files).with_config(_WRITING)
     try:
         array[_slices(region)] = values
     except ValueError as error:
         raise InvalidInputError(str(error)) from error
-    (key,) = files.keys() - {"zarr.json"}
-    return files[key].to_bytes()
+    (data,) = files.values()
+    return data.to_bytes()
 
 
 def decode_files(
@@ -208,10 +209,8 @@ def decode_files(
     Raises:
         IntegrityError: A checksum does not match, a chunk is absent, or the metadata are others.
     """
-    buffers = {key: _buffer(data) for key, data in files.items()}
-    store = MemoryStore(buffers | {"zarr.json": _buffer(metadata)})
     try:
-        array = _open(store, write=False)
+        array = _array(metadata, {key: _buffer(data) for key, data in files.items()})
         if not region and array.nchunks != len(files):
             raise ValueError(f"{len(files)} of its {array.nchunks} chunks are listed")
         return np.asarray(array[_slices(region)])
@@ -219,9 +218,15 @@ def decode_files(
         raise IntegrityError(f"{where} is damaged: {error}; {remedy}") from error
 
 
-def _open(store: Store, *, write: bool) -> Any:
-    array = zarr.open_array(store, mode="r+" if write else "r")
-    return array.with_config({"write_empty_chunks": True}) if write else array
+def _array(metadata: bytes, files: dict[str, Buffer]) -> Any:
+    place = StorePath(MemoryStore(files))
+    return zarr.Array(zarr.AsyncArray(_parsed(metadata), place))
+
+
+@lru_cache(maxsize=64)
+def _parsed(metadata: bytes) -> Any:
+    """Reading it takes as long as decoding a small shard, and all shards have the same."""
+    return zarr.open_array(MemoryStore({"zarr.json": _buffer(metadata)}), mode="r").metadata
 
 
 def _slices(region: tuple[range, ...]) -> Any:

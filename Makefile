@@ -8,20 +8,21 @@ CODE := kdrec tests bench docs
 # they are loaded for the first time, which must not be forbidden then.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test setup format check loads unit bench clean
+.PHONY: demo test setup format check loads first-unit unit bench clean
 
 demo: setup
 	$(BIN)/kdrec demo
 
 test: setup
-	$(MAKE) --jobs 2 check loads
-	$(MAKE) unit
+	$(MAKE) --jobs 2 check first-unit
 
 setup: $(VENV)/ready
 
 # The constraints pin versions that were tested together; users of the package are not bound by them.
+# The pip that comes with Python 3.11 takes twice as long to find them.
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --quiet --no-compile --constraint constraints.txt --editable '.[all,dev]'
 	touch $@
 
@@ -38,6 +39,9 @@ check: setup
 # Whether all files of tests can be loaded; what they load is compiled here, once for all workers.
 loads: setup
 	$(BIN)/pytest --collect-only --quiet >/dev/null
+
+first-unit: loads
+	$(MAKE) unit
 
 # Two workers more than cores: many tests wait for a program, a lease or a connection that hangs.
 unit: setup

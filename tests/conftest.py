@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import gc
 import os
 import signal
 import uuid
@@ -12,9 +13,13 @@ from hypothesis import settings
 from tests.azure import AzureServer, azure_server
 from tests.buckets import S3Server, s3_server
 
-# How long an example takes is the machine's affair: no test asserts a time.
-settings.register_profile("kdrec", deadline=None)
-settings.load_profile("kdrec")
+# There are as many workers as cores, and more. Before anybody imports torch.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+# How long an example takes is the machine's affair: no test asserts a time. Every run tries other
+# examples: CI has time for more of them.
+settings.register_profile("kdrec", deadline=None, max_examples=50)
+settings.register_profile("thorough", deadline=None, max_examples=200)
+settings.load_profile(os.environ.get("KDREC_TEST_PROFILE", "kdrec"))
 
 
 def pytest_configure() -> None:
@@ -37,6 +42,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(
         key=lambda item: (item.path.stem not in _LONGEST, item.path.parent.name not in _LONG)
     )
+
+
+def pytest_collection_finish() -> None:
+    """What the imports left is there for good, and need not be looked through again and again."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """Small recordings for tests: made by the real writer, with logits from the generator."""
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from kdrec.store import (
     DataPlan,
     EncodingPlan,
     LocalStorage,
+    MemoryStorage,
     Plan,
     ProofRecords,
     RecordingWriter,
@@ -89,6 +91,11 @@ def make_recording(
         storage: Over the folder; wrap it to let it fail.
         blocks: How many blocks to commit at most; all, and the seal, by default.
     """
+    if samples is None and plan is None and storage is None and not folder.exists():
+        files, logits_VSC = _usual_recording(num_classes, blocks)
+        for key in files.keys(""):
+            LocalStorage(folder).write(key, files.read(key))
+        return logits_VSC.copy()
     samples = samples or make_shapes(20, seed=0, num_points=32)
     plan = plan or make_plan(samples)
     logits_VSC = make_logits(plan, num_classes)
@@ -111,6 +118,18 @@ def make_recording(
     if blocks is None:
         writer.seal()
     return logits_VSC
+
+
+@cache
+def _usual_recording(
+    num_classes: int, blocks: int | None
+) -> tuple[MemoryStorage, npt.NDArray[np.float32]]:
+    """The default one, which nearly every test asks for."""
+    storage = MemoryStorage()
+    logits_VSC = make_recording(
+        Path("usual.zarr"), num_classes=num_classes, storage=storage, blocks=blocks
+    )
+    return storage, logits_VSC
 
 
 def _contents(plan: Plan, samples: SampleSet) -> SampleContents:

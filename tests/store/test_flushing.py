@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from kdrec.store import LocalStorage
 from kdrec.testing import make_recording
 
 
@@ -26,7 +27,7 @@ def test_bytes_are_on_the_disk_before_their_name_and_the_name_before_the_next_fi
 
     monkeypatch.setattr(os, "fsync", flush)
     monkeypatch.setattr(Path, "replace", replace)
-    make_recording(tmp_path / "r.zarr")
+    make_recording(tmp_path / "r.zarr", storage=LocalStorage(tmp_path / "r.zarr"))
 
     named = [path for kind, path in events if kind == "named"]
     assert tmp_path / "r.zarr" / "seal.json" == named[-1]

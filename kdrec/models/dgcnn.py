@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from kdrec.models.inputs import check_counts, check_points, check_sizes
-from kdrec.models.neighbours import fixed_order, gather_points
+from kdrec.models.neighbours import fixed_order, gather_points, nearest
 from kdrec.models.pointwise import PointwiseConv1d, PointwiseConv2d, RowNorm
 from kdrec.models.registry import register_model
 
@@ -100,8 +100,10 @@ class DGCNN(nn.Module):
         check_points(points_BND, self.num_channels)
         points_BND = gather_points(points_BND, fixed_order(points_BND))
         features_BNF, levels = points_BND, []
+        index_BNK = nearest(points_BND, points_BND, self.num_neighbours).index_BMK
         for number in range(1, len(_EDGE_WIDTHS) + 1):
-            index_BNK = nearest_features(features_BNF, self.num_neighbours)
+            if number > 1:
+                index_BNK = nearest_features(features_BNF, self.num_neighbours)
             edges_BNKF = self.get_submodule(f"conv{number}")(edge_features(features_BNF, index_BNK))
             features_BNF = functional.leaky_relu(edges_BNKF, _SLOPE).amax(dim=2)
             levels.append(features_BNF)

@@ -10,6 +10,9 @@ from torch import Tensor
 
 _CACHED_DISTANCES = 2**20
 _MOST_DISTANCES = 2**28  # at once on a GPU: 1 GiB
+# Below the last digit of a float32 for clouds of up to 65,536 points, and above that of a float64.
+_TIE_BREAK = 2.0**-40
+_AT_ZERO = 1e-30  # far below the square of any distance but 0
 
 
 class Neighbours(NamedTuple):
@@ -27,8 +30,10 @@ class Neighbours(NamedTuple):
 def nearest(centres_BM3: Tensor, points_BN3: Tensor, count: int) -> Neighbours:
     """The nearest points of each centre, a centre that is a point itself among them.
 
-    Distances are sums of squared differences, in float32 whatever autocast says: by way of scalar
-    products, equal points would be at a distance, and half precision would choose others.
+    Of points that are equally far the first come first, on every device and in every library: where
+    coordinates are on a grid or rounded, the last place is often contested. Distances are sums of
+    squared differences, in float32 whatever autocast says: by way of scalar products, equal points
+    would be at a distance, and half precision would choose others.
 
     Args:
         centres_BM3: Whose neighbours are looked for.
@@ -93,8 +98,10 @@ def _nearest(centres_BM3: Tensor, points_BN3: Tensor, count: int) -> Neighbours:
     squared_BMN = _squared_offsets(centres_BM3, points_BN3, axis=0)
     for axis in range(1, points_BN3.shape[-1]):
         squared_BMN.add_(_squared_offsets(centres_BM3, points_BN3, axis=axis))
-    found = squared_BMN.topk(count, dim=-1, largest=False)
-    return Neighbours(found.indices, found.values)
+    place_N = torch.arange(points_BN3.shape[1], dtype=torch.float64, device=points_BN3.device)
+    ranked_BMN = squared_BMN.double().add_(_AT_ZERO).mul_(1 + _TIE_BREAK * place_N)
+    index_BMK = ranked_BMN.topk(count, dim=-1, largest=False).indices
+    return Neighbours(index_BMK, squared_BMN.gather(-1, index_BMK))
 
 
 def _squared_offsets(centres_BM3: Tensor, points_BN3: Tensor, *, axis: int) -> Tensor:

@@ -73,6 +73,15 @@ def test_more_points_than_there_are_cannot_be_sampled(count: int) -> None:
         farthest_points(torch.zeros(1, 5, 3), count)
 
 
+def test_of_points_that_are_equally_far_the_first_come_first() -> None:
+    grid_N3 = torch.cartesian_prod(*[torch.arange(6.0)] * 3)
+    xyz_BN3 = torch.stack([grid_N3, torch.zeros_like(grid_N3)])  # copies of a point, too
+    squared_BNN = (xyz_BN3.unsqueeze(2) - xyz_BN3.unsqueeze(1)).square().sum(dim=-1)
+    expected_BNN = squared_BNN.sort(dim=-1, stable=True).indices
+    for count in (1, 5, 20, 216):
+        assert nearest(xyz_BN3, xyz_BN3, count).index_BMK.equal(expected_BNN[..., :count])
+
+
 @pytest.mark.parametrize("num_points", [1, 3, 70, 1200])
 def test_neighbours_are_the_nearest_in_order(num_points: int) -> None:
     xyz_BN3 = clouds(3, num_points)

@@ -88,7 +88,8 @@ def make_recording(
         samples: 20 built-in shapes of 32 points by default.
         plan: `make_plan(samples)` by default.
         num_classes: C.
-        storage: Over the folder; wrap it to let it fail.
+        storage: Over the folder; wrap it to let it fail. Without one, what has the defaults is a
+            copy of what the writer made the first time.
         blocks: How many blocks to commit at most; all, and the seal, by default.
     """
     if samples is None and plan is None and storage is None and not folder.exists():

@@ -50,23 +50,23 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
         disk.unmount()
 
 
-def fill(path: Path) -> None:
-    """Record until the disk is full."""
-    make_recording(path)
+def record(path: Path) -> None:
+    """By the writer, file after file: the usual recording is copied elsewhere."""
+    make_recording(path, storage=LocalStorage(path))
 
 
 def test_a_full_disk_is_said_so_and_the_recording_goes_on_when_there_is_room(
     disk: Disk, tmp_path: Path
 ) -> None:
-    make_recording(tmp_path / "whole.zarr")
+    record(tmp_path / "whole.zarr")
     path = disk.folder / "r.zarr"
     for size in ("100k", "120k", "140k", "160k", "180k"):  # in the header, then in blocks
         disk.remount(f"size={size}")
         with pytest.raises(StorageError, match="No space left on device; free some space"):
-            fill(path)
+            record(path)
         assert_claims_only_what_it_has(path)
     disk.remount("size=8m")
-    make_recording(path)
+    record(path)
     assert contents(path) == contents(tmp_path / "whole.zarr")
 
 
@@ -80,18 +80,18 @@ def assert_claims_only_what_it_has(path: Path) -> None:
 
 def test_a_full_disk_leaves_no_half_written_file(disk: Disk) -> None:
     with pytest.raises(StorageError):
-        fill(disk.folder / "r.zarr")
+        record(disk.folder / "r.zarr")
     assert LocalStorage(disk.folder / "r.zarr").remove_unfinished() == []
 
 
 def test_a_read_only_disk_is_said_so_and_read(disk: Disk, tmp_path: Path) -> None:
     disk.remount("size=8m")
     path = disk.folder / "r.zarr"
-    make_recording(path, blocks=4)
+    make_recording(path, blocks=4, storage=LocalStorage(path))
     disk.remount("ro")
     try:
         with pytest.raises(StorageError, match="Read-only file system"):
-            make_recording(path)
+            record(path)
         with (
             pytest.raises(StorageError, match="takes no lock: Read-only file system"),
             recording_lock(disk.folder / "new.zarr", while_waiting=lambda: None),
@@ -100,8 +100,8 @@ def test_a_read_only_disk_is_said_so_and_read(disk: Disk, tmp_path: Path) -> Non
         assert len(RecordingReader(LocalStorage(path), where="r.zarr").read(1)[1]) == 20
     finally:
         disk.remount("rw")
-    make_recording(path)
-    make_recording(tmp_path / "whole.zarr")
+    record(path)
+    record(tmp_path / "whole.zarr")
     assert contents(path) == contents(tmp_path / "whole.zarr")
 
 
@@ -125,14 +125,14 @@ def test_a_folder_removed_while_it_is_recorded_is_no_half_recording(tmp_path: Pa
     with pytest.raises(StorageError, match="removed while it was recorded"):
         make_recording(path, storage=RemovingStorage(path, after=3))
     assert not path.exists()
-    make_recording(path)
-    make_recording(tmp_path / "whole.zarr")
+    record(path)
+    record(tmp_path / "whole.zarr")
     assert contents(path) == contents(tmp_path / "whole.zarr")
 
 
 def test_a_folder_removed_while_it_is_read_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "r.zarr"
-    make_recording(path)
+    record(path)
     reader = RecordingReader(LocalStorage(path), where="r.zarr")
     before = reader.read(0)[1]
     shutil.rmtree(path)

@@ -3,6 +3,7 @@
 import os
 import weakref
 from collections.abc import Iterator
+from pathlib import Path
 
 from anyio import to_thread
 
@@ -36,6 +37,13 @@ class OpenFile:
     def status(self) -> os.stat_result:
         """Size, kind and the rest."""
         return os.fstat(self._descriptor)
+
+    def path(self) -> Path | None:
+        """Where it lies, as the system knows it; None where it does not say."""
+        try:
+            return Path(f"/proc/self/fd/{self._descriptor}").readlink()
+        except OSError:
+            return None
 
     @property
     def piece_bytes(self) -> int:
@@ -74,7 +82,7 @@ class OpenFile:
             ahead = _PIECES_AHEAD * len(part)
             os.posix_fadvise(self._descriptor, part.start, ahead, os.POSIX_FADV_WILLNEED)
         try:
-            found = _scan(self._descriptor, part)
+            found = _bring_in(self._descriptor, part)
         except OSError as error:
             raise StorageError(f"{self._where} cannot be read: {error.strerror}") from error
         if found < len(part):
@@ -117,6 +125,33 @@ def _is_cached(descriptor: int, part: range) -> bool:
         return _scan(descriptor, part, _NO_WAIT) == len(part)
     except OSError:  # as in `_read_cached`
         return False
+
+
+def _bring_in(descriptor: int, part: range) -> int:
+    """Have bytes read from the disk.
+
+    Returns:
+        How many there are.
+    """
+    try:
+        return _drop(descriptor, part)
+    except OSError:  # not everywhere can bytes be dropped; a disk that fails says so once more
+        return _scan(descriptor, part)
+
+
+def _drop(descriptor: int, part: range) -> int:
+    """Send bytes nowhere: the kernel waits for the disk and copies nothing."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        found = 0
+        while found < len(part):
+            got = os.sendfile(nowhere, descriptor, part.start + found, len(part) - found)
+            if not got:
+                break
+            found += got
+        return found
+    finally:
+        os.close(nowhere)
 
 
 def _scan(descriptor: int, part: range, flags: int = 0) -> int:

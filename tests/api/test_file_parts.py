@@ -1,5 +1,6 @@
 """Files that the kernel sends: the same bytes, in the same order, to whatever client."""
 
+import errno
 import os
 import socket
 import threading
@@ -21,6 +22,7 @@ from kdrec.api.file_answers import FileAnswer
 from kdrec.api.file_parts import FILE_PARTS
 from kdrec.api.open_file import OpenFile
 from kdrec.api.protocol import OrderlyProtocol
+from kdrec.errors import StorageError
 
 SIZE = 9 * 2**20 + 17
 CUT = 2**16
@@ -226,3 +228,18 @@ def test_a_head_within_its_limit_may_come_byte_by_byte(
         for start in range(0, len(head), 19):
             client.sendall(head[start : start + 19])
         assert client.recv(1000).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("drops", [True, False])
+def test_a_file_that_is_shorter_than_it_was_is_noticed_before_it_is_sent(
+    path: Path, monkeypatch: pytest.MonkeyPatch, drops: bool
+) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(errno.EINVAL, "not on this file system")
+
+    if not drops:
+        monkeypatch.setattr(os, "sendfile", refuse)
+    file = OpenFile(os.open(path, os.O_RDONLY), where="the file")
+    file.load(range(SIZE))
+    with pytest.raises(StorageError, match="the file was cut off while it was sent; ask again"):
+        file.load(range(SIZE - CUT, SIZE + CUT))

@@ -12,8 +12,10 @@ from kdrec.api.signature import Signature
 from kdrec.errors import IntegrityError, KdrecError, NotFoundError, StorageError
 from kdrec.store import LocalStorage
 
-# No waiting for the other end of a pipe.
-_READ_ONLY = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0)
+# No link in the last place, and no waiting for the other end of a pipe.
+_READ_ONLY = (
+    os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+)
 
 
 class ServedFolder:
@@ -35,12 +37,18 @@ class ServedFolder:
         return opened.read_now(range(size))
 
     def open(self, key: str) -> tuple[OpenFile, int]:
-        opened, _ = self._opened(key)
-        return opened, opened.status().st_size
+        path = self._contained(key)
+        with self._named(key):
+            opened = OpenFile(os.open(path, _READ_ONLY), where=f"{key} of {self.name}")
+            status = opened.status()
+        if not stat.S_ISREG(status.st_mode):
+            raise IntegrityError(f"{key} of {self.name} is no plain file; put a copy in its place")
+        return opened, status.st_size
 
     def place(self, key: str) -> PlacedFile:
-        opened, path = self._opened(key)
-        status = opened.status()
+        path = self._contained(key)
+        with self._named(key):
+            status = path.lstat()
         below = path.relative_to(self._within).as_posix()
         return PlacedFile(str(path), below, Signature.of(status), is_near=_is_near(status))
 
@@ -70,30 +78,14 @@ class ServedFolder:
         except NotFoundError:
             return {}
 
-    def _opened(self, key: str) -> tuple[OpenFile, Path]:
-        """A plain file, and where it lies with all links resolved.
-
-        Looked up once it is open: a link that is put in its way later leads nowhere.
-        """
-        path = f"{self._path}/{key}"
-        try:
-            with self._named(key):
-                opened = OpenFile(os.open(path, _READ_ONLY), where=f"{key} of {self.name}")
-        except KdrecError:
-            self._check_within(Path(os.path.realpath(path)), key)
-            raise
-        real = opened.path() or Path(os.path.realpath(path))
-        self._check_within(real, key)
-        if not stat.S_ISREG(opened.status().st_mode):
-            raise IntegrityError(f"{key} of {self.name} is no plain file; put a copy in its place")
-        return opened, real
-
-    def _check_within(self, real: Path, key: str) -> None:
+    def _contained(self, key: str) -> Path:
+        real = Path(os.path.realpath(self._path / key))
         if not self._is_contained(real):  # not "not found": a seal would pass for one to come
             raise IntegrityError(
                 f"{key} of {self.name} leads out of the folder that is served; "
                 "put a copy in the place of the link"
             )
+        return real
 
     def _is_contained(self, real: Path) -> bool:
         return real.is_relative_to(self._within)

@@ -3,7 +3,6 @@
 import os
 import weakref
 from collections.abc import Iterator
-from pathlib import Path
 
 from anyio import to_thread
 
@@ -37,13 +36,6 @@ class OpenFile:
     def status(self) -> os.stat_result:
         """Size, kind and the rest."""
         return os.fstat(self._descriptor)
-
-    def path(self) -> Path | None:
-        """Where it lies, as the system knows it; None where it does not say."""
-        try:
-            return Path(f"/proc/self/fd/{self._descriptor}").readlink()
-        except OSError:
-            return None
 
     @property
     def piece_bytes(self) -> int:

@@ -15,11 +15,9 @@ from tests.buckets import S3Server, s3_server
 
 # There are as many workers as cores, and more. Before anybody imports torch.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# How long an example takes is the machine's affair: no test asserts a time. Every run tries other
-# examples: CI has time for more of them.
-settings.register_profile("kdrec", deadline=None, max_examples=50)
-settings.register_profile("thorough", deadline=None, max_examples=200)
-settings.load_profile(os.environ.get("KDREC_TEST_PROFILE", "kdrec"))
+# How long an example takes is the machine's affair: no test asserts a time.
+settings.register_profile("kdrec", deadline=None)
+settings.load_profile("kdrec")
 
 
 def pytest_configure() -> None:

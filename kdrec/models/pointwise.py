@@ -42,6 +42,13 @@ class RowNorm(nn.BatchNorm1d):
         rows_RF: Tensor = super().forward(input.flatten(0, -2))
         return rows_RF.reshape(input.shape)
 
+    def scale_and_shift(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """What evaluation multiplies features by and then adds to them, each (F,)."""
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        scale_F = self.weight.to(dtype) * (self.running_var.to(dtype) + self.eps).rsqrt()
+        return scale_F, self.bias.to(dtype) - self.running_mean.to(dtype) * scale_F
+
 
 class PointLayer(nn.Module):
     """Linear layer, batch norm and, unless told otherwise, ReLU.

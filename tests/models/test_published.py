@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from kdrec.errors import InvalidInputError
-from kdrec.models import build_model, count_parameters, farthest_points, find_model
-from kdrec.models.dgcnn import nearest_features
+from kdrec.models import build_model, count_parameters, dgcnn, farthest_points, find_model
+from kdrec.models.dgcnn import EdgeConvolution, nearest_features
 from kdrec.recorder import TeacherOptions, load_teacher
 from tests.models.networks import clouds, settled, tied_clouds
 
@@ -156,7 +156,7 @@ def _conv_norm(part: nn.Module, norm: nn.Module, maps: Tensor) -> Tensor:
     mean, variance = norm.get_buffer("running_mean"), norm.get_buffer("running_var")
     return functional.batch_norm(
         convolve(maps, weight, bias), mean, variance,
-        norm.get_parameter("weight"), norm.get_parameter("bias"),
+        norm.get_parameter("weight"), norm.get_parameter("bias"), training=norm.training,
     )  # fmt: skip
 
 
@@ -166,15 +166,18 @@ def _taken(values_BNF: Tensor, index: Tensor) -> Tensor:
     )
 
 
+def _plain_edges(part: nn.Module, features: Tensor, index: Tensor) -> Tensor:
+    near, own = _taken(features, index), features.unsqueeze(2).expand(-1, -1, index.shape[-1], -1)
+    edges = _channels_first(torch.cat([near - own, own], dim=-1))
+    maps = _conv_norm(part.get_submodule("0"), part.get_submodule("1"), edges)
+    return functional.leaky_relu(maps, 0.2).max(dim=-1).values.transpose(1, 2)
+
+
 def _plain_dgcnn(network: nn.Module, points_BND: Tensor) -> Tensor:
     features, levels = points_BND, []
     for number in range(1, 5):
         index = torch.cdist(features, features).topk(20, largest=False).indices
-        near, own = _taken(features, index), features.unsqueeze(2).expand(-1, -1, 20, -1)
-        edges = _channels_first(torch.cat([near - own, own], dim=-1))
-        part = network.get_submodule(f"conv{number}")
-        maps = _conv_norm(part.get_submodule("0"), part.get_submodule("1"), edges)
-        features = functional.leaky_relu(maps, 0.2).max(dim=-1).values.transpose(1, 2)
+        features = _plain_edges(network.get_submodule(f"conv{number}"), features, index)
         levels.append(features)
     part = network.get_submodule("conv5")
     maps = torch.cat(levels, dim=-1).transpose(1, 2)
@@ -276,6 +279,54 @@ def test_logits_are_those_of_plain_convolutions(name: str, plain: Any) -> None:
         torch.testing.assert_close(
             network(points_BND), plain(network, points_BND), rtol=1e-3, atol=1e-3
         )
+
+
+def test_an_edge_convolution_trains_as_a_plain_one() -> None:
+    generator = torch.Generator().manual_seed(0)
+    part, plain = EdgeConvolution(5, 7), EdgeConvolution(5, 7)
+    plain.load_state_dict(part.state_dict())
+    features_BNF = torch.randn(3, 30, 5, generator=generator, requires_grad=True)
+    index_BNK = torch.randint(30, (3, 30, 4), generator=generator)
+    expected_BNG = _plain_edges(plain, features_BNF, index_BNK)
+    found_BNG = part(features_BNF, index_BNK)
+    torch.testing.assert_close(found_BNG, expected_BNG)
+    weight_BNG = torch.randn(found_BNG.shape, generator=generator)
+    gradients = [
+        torch.autograd.grad((weight_BNG * values).sum(), (features_BNF, *network.parameters()))
+        for values, network in ((found_BNG, part), (expected_BNG, plain))
+    ]
+    for found, expected in zip(*gradients, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    for name in ("1.running_mean", "1.running_var"):
+        torch.testing.assert_close(part.get_buffer(name), plain.get_buffer(name))
+
+
+def test_in_evaluation_neighbours_are_those_of_the_network_in_double_precision(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """So that no library, device or batch chooses another: in float32 many differ here."""
+    torch.manual_seed(0)
+    points_BND = clouds(4, 128) + 20
+    network = settled(build_model("dgcnn", num_classes=6), points_BND)
+    found: list[Tensor] = []
+
+    def watched(features_BNF: Tensor, count: int) -> Tensor:
+        index_BNK = nearest_features(features_BNF, count)
+        found.append(index_BNK)
+        return index_BNK
+
+    monkeypatch.setattr(dgcnn, "nearest_features", watched)
+    with torch.no_grad():
+        logits_BC = network(points_BND)
+        exact_BC = network.double()(points_BND.double())
+        with torch.autocast("cpu"):
+            half_BC = network.float()(points_BND)
+    assert len(found) == 9
+    assert all(index.equal(exact) for index, exact in zip(found[:3], found[3:6], strict=True))
+    assert not found[1].equal(found[7])  # half precision asks for less, and gets it
+    assert (logits_BC.dtype, exact_BC.dtype) == (torch.float32, torch.float64)
+    torch.testing.assert_close(logits_BC, exact_BC.float(), rtol=1e-4, atol=1e-5)
+    assert half_BC.isfinite().all()
 
 
 def test_neighbours_far_from_zero_are_those_that_differences_show() -> None:

@@ -30,10 +30,18 @@ class VisibleCatalog:
             ServiceError: The token does not cover it, whether it exists or not.
             KdrecError: As `Catalog.find` does.
         """
+        self._check(address)
+        return self._catalog.find(address)
+
+    def recall(self, address: RecordingAddress) -> ServedRecording:
+        """See `Catalog.recall`; raises as `find` does."""
+        self._check(address)
+        return self._catalog.recall(address)
+
+    def _check(self, address: RecordingAddress) -> None:
         if not self._grant.may_read(address.name):
             raise ServiceError(
                 f"the token {self._grant.name} may read {' '.join(self._grant.patterns)}, not "
                 f"{address.name}; ask whoever runs this service for one that may",
                 kind=ErrorKind.FORBIDDEN,
             )
-        return self._catalog.find(address)

@@ -35,9 +35,11 @@ def answer_file(
     file = recording.file(key)
     headers = _validators(file, state.caching(immutable="@" in address))
     if not is_modified(request, file):
+        recording.check(file)
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     headers |= {"Accept-Ranges": "bytes", "Content-Type": _media_type(file)}
     if request.method == "HEAD":  # a range means nothing to it
+        recording.check(file)
         return Response(headers=headers | {"Content-Length": str(file.digest.size)})
     if isinstance(file, Document):
         return _answer_bytes(request, file, headers)

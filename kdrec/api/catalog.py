@@ -61,6 +61,19 @@ class Catalog:
             raise NotFoundError(_other_identity(address, recording.identity))
         return recording
 
+    def recall(self, address: RecordingAddress) -> ServedRecording:
+        """A sealed recording as it was when it was found last, any other as `find` finds it.
+
+        Nothing is looked up. What has the name by now shows when a file of it is opened.
+
+        Raises:
+            KdrecError: As `find` does.
+        """
+        known = self._opened.get(address.name)
+        if known is None or known.identity is None:
+            return self.find(address)
+        return known if address.identity in (None, known.identity) else self.find(address)
+
 
 def _other_identity(address: RecordingAddress, identity: str | None) -> str:
     asked = f"no recording {address.name} of identity {address.identity!r}"

@@ -48,12 +48,12 @@ class ServedFolder:
     def place(self, key: str) -> PlacedFile:
         path = self._contained(key)
         with self._named(key):
-            status = path.lstat()
-        below = path.relative_to(self._within).as_posix()
-        return PlacedFile(str(path), below, Signature.of(status), is_near=_is_near(status))
+            status = os.lstat(path)
+        below = Path(path).relative_to(self._within).as_posix()
+        return PlacedFile(path, below, Signature.of(status), is_near=_is_near(status))
 
     def check_contained(self) -> None:
-        if not self._is_contained(Path(os.path.realpath(self._path))):
+        if not self._is_contained(os.path.realpath(self._path)):
             raise NotFoundError(
                 f"recording {self.name} leads out of the folder that is served; "
                 "put a copy in the place of the link"
@@ -78,8 +78,8 @@ class ServedFolder:
         except NotFoundError:
             return {}
 
-    def _contained(self, key: str) -> Path:
-        real = Path(os.path.realpath(self._path / key))
+    def _contained(self, key: str) -> str:
+        real = os.path.realpath(f"{self._path}/{key}")
         if not self._is_contained(real):  # not "not found": a seal would pass for one to come
             raise IntegrityError(
                 f"{key} of {self.name} leads out of the folder that is served; "
@@ -87,8 +87,8 @@ class ServedFolder:
             )
         return real
 
-    def _is_contained(self, real: Path) -> bool:
-        return real.is_relative_to(self._within)
+    def _is_contained(self, real: str) -> bool:
+        return Path(real).is_relative_to(self._within)
 
     @contextmanager
     def _named(self, key: str) -> Iterator[None]:

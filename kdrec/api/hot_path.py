@@ -4,7 +4,6 @@ It gives what the route gives, or leaves the request to it.
 """
 
 import re
-from functools import partial
 
 from anyio import to_thread
 from fastapi import Request, Response
@@ -12,8 +11,8 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kdrec.api.access import VisibleCatalog
-from kdrec.api.byte_answers import answer_found
-from kdrec.api.routes.files import read_file
+from kdrec.api.byte_answers import answer_file, answer_found
+from kdrec.api.names import RecordingAddress
 from kdrec.api.state import ServiceState
 from kdrec.api.tokens import Grant
 from kdrec.errors import KdrecError
@@ -49,15 +48,9 @@ class HotPath:
         try:
             grant = self._state.grant(request)
             scope["kdrec.token"] = grant.name  # for the log
-            return await self._hot(request, match[1], match[2], grant) or await to_thread.run_sync(
-                partial(
-                    read_file,
-                    name=match[1],
-                    key=match[2],
-                    catalog=VisibleCatalog(self._state.catalog, grant),
-                    state=self._state,
-                    request=request,
-                )
+            name, key = match.groups()
+            return await self._hot(request, name, key, grant) or await to_thread.run_sync(
+                self._recalled, request, name, key, grant
             )
         except (KdrecError, HTTPException):
             return None  # the route says it
@@ -71,3 +64,8 @@ class HotPath:
         if not await self._state.hot_files.is_sound(found):
             return None
         return answer_found(request, found, budget=self._state.budget)
+
+    def _recalled(self, request: Request, name: str, key: str, grant: Grant) -> Response:
+        catalog = VisibleCatalog(self._state.catalog, grant)
+        recording = catalog.recall(RecordingAddress.parse(name))
+        return answer_file(request, recording, key, state=self._state, address=name)

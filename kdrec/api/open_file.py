@@ -3,6 +3,7 @@
 import os
 import weakref
 from collections.abc import Iterator
+from functools import cache
 
 from anyio import to_thread
 
@@ -133,17 +134,19 @@ def _bring_in(descriptor: int, part: range) -> int:
 
 def _drop(descriptor: int, part: range) -> int:
     """Send bytes nowhere: the kernel waits for the disk and copies nothing."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        found = 0
-        while found < len(part):
-            got = os.sendfile(nowhere, descriptor, part.start + found, len(part) - found)
-            if not got:
-                break
-            found += got
-        return found
-    finally:
-        os.close(nowhere)
+    found = 0
+    while found < len(part):
+        got = os.sendfile(_nowhere(), descriptor, part.start + found, len(part) - found)
+        if not got:
+            break
+        found += got
+    return found
+
+
+@cache
+def _nowhere() -> int:
+    """A descriptor that this process keeps: what is written to it is gone."""
+    return os.open(os.devnull, os.O_WRONLY)
 
 
 def _scan(descriptor: int, part: range, flags: int = 0) -> int:

@@ -126,37 +126,56 @@ class ServedRecording:
         Raises:
             NotFoundError: The recording has no such file.
             IncompleteError: It belongs to a block that is not (yet) here.
-            IntegrityError: The file is missing, or is not what ledger and seal say.
+            IntegrityError: The document is not what the seal says.
             StorageError: Another recording took the name meanwhile.
         """
         if key in (HEADER_KEY, SEAL_KEY) or block_of_entry(self._reader.grid, key) is not None:
             return self._document(key)
         digest = self._reader.header.files.get(key) or self._shard_digest(key)
-        self._check_size(key, digest)
         return ListedFile(key, digest)
+
+    def check(self, file: Document | ListedFile) -> None:
+        """Whether a file whose bytes nobody asks for is there; opening one tells the same.
+
+        Raises:
+            IntegrityError: It is missing, or has another size than the ledger says.
+            StorageError: It cannot be reached.
+        """
+        if isinstance(file, ListedFile):
+            signature = self._folder.signature(file.key)
+            if signature is None:
+                raise self._missing(file)
+            self._compare_size(file, signature.size)
 
     def open(self, file: ListedFile) -> SentFile:
         """The file of a key, to be sent.
 
         Raises:
-            IntegrityError: It has another size than the ledger says.
+            IntegrityError: It is missing, or has another size than the ledger says.
             StorageError: Another recording took the name meanwhile.
         """
-        opened, size = self._folder.open(file.key)
+        try:
+            opened, size = self._folder.open(file.key)
+        except NotFoundError as error:
+            raise self._missing(file) from error
         self._check_unreplaced()
-        self._compare_size(file.key, size, file.digest)
+        self._compare_size(file, size)
         return opened
 
     def place(self, file: ListedFile) -> PlacedFile:
         """Where the file of a key lies, to be sent by another.
 
         Raises:
-            IntegrityError: It has another size than the ledger says, or is a link to elsewhere.
+            IntegrityError: It is missing, has another size than the ledger says, or is a link to
+                elsewhere.
             StorageError: Another recording took the name meanwhile.
         """
-        placed = self._folder.place(file.key)
+        try:
+            placed = self._folder.place(file.key)
+        except NotFoundError as error:
+            raise self._missing(file) from error
         self._check_unreplaced()
-        self._compare_size(file.key, placed.signature.size, file.digest)
+        self._compare_size(file, placed.signature.size)
         return placed
 
     def ledger(self) -> Document:
@@ -199,15 +218,23 @@ class ServedRecording:
         array = key.partition("/")[0]
         if block is None or not self._reader.has_array(array):
             raise NotFoundError(f"{self.name} has no file {key}; its ledger lists those it has")
+        files = (self._sealed_entry(block) or self._current_entry(block)).files
+        if key not in files:
+            raise NotFoundError(f"{self.name} has no file {key}; {block} lists {sorted(files)}")
+        return files[key]
+
+    def _sealed_entry(self, block: Block) -> LedgerEntry | None:
+        """What the seal's ledger says of a block, if it was read before: it never changes."""
+        known = None if self.identity is None else self._entries.get(block.name)
+        return None if known is None else known.entry
+
+    def _current_entry(self, block: Block) -> LedgerEntry:
         signature = self._folder.signature(block.ledger_key)
         if signature is None:
             raise IncompleteError(
                 f"{block} of {self.name} is not recorded yet, or not in this copy; ask again later"
             )
-        files = self._entry(block, signature).files
-        if key not in files:
-            raise NotFoundError(f"{self.name} has no file {key}; {block} lists {sorted(files)}")
-        return files[key]
+        return self._entry(block, signature)
 
     def _entry(self, block: Block, signature: Signature) -> LedgerEntry:
         known = self._entries.get(block.name)
@@ -216,19 +243,16 @@ class ServedRecording:
             known = self._entries[block.name] = _Entry(signature, entry)
         return known.entry
 
-    def _check_size(self, key: str, digest: FileDigest) -> None:
-        signature = self._folder.signature(key)
-        if signature is None:
-            raise IntegrityError(
-                f"{key} of {self.name} is missing, though its ledger lists it; "
-                f"{self._reader.remedy}"
-            )
-        self._compare_size(key, signature.size, digest)
+    def _missing(self, file: ListedFile) -> IntegrityError:
+        return IntegrityError(
+            f"{file.key} of {self.name} is missing, though its ledger lists it; "
+            f"{self._reader.remedy}"
+        )
 
-    def _compare_size(self, key: str, size: int, digest: FileDigest) -> None:
-        if size != digest.size:
+    def _compare_size(self, file: ListedFile, size: int) -> None:
+        if size != file.digest.size:
             raise IntegrityError(
-                f"{key} of {self.name} has {size} bytes, its ledger says {digest.size}; "
+                f"{file.key} of {self.name} has {size} bytes, its ledger says {file.digest.size}; "
                 f"{self._reader.remedy}"
             )
 

@@ -18,7 +18,7 @@ from kdrec.api.tokens import Grant
 from kdrec.errors import KdrecError
 
 _FILE = re.compile(r"/v1/recordings/([A-Za-z0-9._@-]+)/zarr/([A-Za-z0-9._/-]+)")
-_CONDITIONS = ("if-match", "if-none-match", "if-range")
+_CONDITIONS = frozenset({b"if-match", b"if-none-match", b"if-range"})
 
 
 class HotPath:
@@ -57,7 +57,7 @@ class HotPath:
 
     async def _hot(self, request: Request, name: str, key: str, grant: Grant) -> Response | None:
         found = self._state.hot_files.get(name, key)
-        if found is None or any(condition in request.headers for condition in _CONDITIONS):
+        if found is None or any(field in _CONDITIONS for field, _ in request.headers.raw):
             return None
         if not grant.may_read(name.partition("@")[0]):
             return None

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from functools import lru_cache
 from http import HTTPStatus
 from pathlib import Path
 
@@ -32,6 +33,7 @@ _SECONDS = (
     60.0,
 )
 _METHODS = frozenset({"GET", "HEAD"})
+_MOST_LABELS = 1024  # whose counters are at hand; of made-up methods there are infinitely many
 _LOOK_SECONDS = 5.0
 
 
@@ -60,6 +62,7 @@ class RequestMetrics:
             "kdrec_requests_in_flight", "Requests under way, open streams among them.",
             registry=registry, multiprocess_mode="livesum",
         )  # fmt: skip
+        self._of = lru_cache(_MOST_LABELS)(self._labelled)
 
     def count(
         self, route: str, method: str, status: int, *, sent: int, seconds: float, kind: str
@@ -74,11 +77,19 @@ class RequestMetrics:
             seconds: It took.
             kind: Of the problem it was answered with, if any.
         """
-        self._requests.labels(route, method if method in _METHODS else "other", str(status)).inc()
-        self._bytes.labels(route).inc(sent)
-        self._seconds.labels(route).observe(seconds)
+        requests, num_bytes, durations = self._of(route, method, status)
+        requests.inc()
+        num_bytes.inc(sent)
+        durations.observe(seconds)
         if kind or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             self._errors.labels(kind or "service").inc()
+
+    def _labelled(self, route: str, method: str, status: int) -> tuple[Counter, Counter, Histogram]:
+        return (
+            self._requests.labels(route, method if method in _METHODS else "other", str(status)),
+            self._bytes.labels(route),
+            self._seconds.labels(route),
+        )
 
 
 class RecordingMetrics(Collector):

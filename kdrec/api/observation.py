@@ -7,15 +7,17 @@ import time
 from collections.abc import Callable
 from contextvars import ContextVar
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kdrec.api.metrics import RequestMetrics
 
 REQUEST_ID = "X-Request-ID"
 request_id: ContextVar[str] = ContextVar("request_id", default="")
-_KNOWN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_REQUEST_ID = REQUEST_ID.lower().encode()
+_KNOWN_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _POLICY = b"content-security-policy"
+_DELEGATED = b"x-accel-redirect"
+_TOKEN_NAME = b"x-kdrec-token-name"  # for the line in nginx's log; nginx does not pass it on
 _PROTECTING = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -58,8 +60,8 @@ class Observation:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        brought = Headers(scope=scope).get(REQUEST_ID, "")
-        identifier = brought if _KNOWN_ID.fullmatch(brought) else self._make_id()
+        brought = next((value for name, value in scope["headers"] if name == _REQUEST_ID), b"")
+        identifier = brought.decode() if _KNOWN_ID.fullmatch(brought) else self._make_id()
         request_id.set(identifier)
         seen = _Seen(scope, send, identifier)
         started = self._clock()
@@ -76,7 +78,7 @@ class Observation:
         self._metrics.count(
             route, scope["method"], seen.status, sent=seen.num_bytes, seconds=seconds, kind=kind
         )
-        if _logger.isEnabledFor(logging.INFO):
+        if not seen.is_delegated and _logger.isEnabledFor(logging.INFO):
             # The path alone: what is in a query is nobody's business, tokens put there by mistake.
             client = scope.get("client")
             _logger.info(
@@ -98,15 +100,21 @@ class _Seen:
         self.identifier = identifier
         self.status = 500  # of an answer that never began
         self.num_bytes = 0
+        self.is_delegated = False  # to nginx, which knows when it is sent, and has a line for it
+        self._scope = scope
         self._send = send
         policy = _DOCUMENTATION if scope["path"] == "/docs" else _NOTHING
-        named = (REQUEST_ID.lower().encode(), identifier.encode())
+        named = (_REQUEST_ID, identifier.encode())
         self._added = (named, *_PROTECTING, (_POLICY, policy))
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message["headers"] = [*message["headers"], *self._added]
+            headers = [*message["headers"], *self._added]
+            self.is_delegated = any(name == _DELEGATED for name, _ in headers)
+            if self.is_delegated:
+                headers.append((_TOKEN_NAME, self._scope.get("kdrec.token", "").encode()))
+            message["headers"] = headers
         else:
             self.num_bytes += len(message.get("body", b""))
         await self._send(message)

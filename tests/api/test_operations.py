@@ -169,6 +169,18 @@ def test_a_line_for_each_request_with_its_id_and_without_its_query(
     assert "\n" not in broken.getMessage()
 
 
+def test_what_nginx_sends_has_its_line_there_and_the_rest_here(
+    finished: Path, serve_folder: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = serve_folder(finished, accel_prefix="/internal/")
+    with caplog.at_level(logging.INFO, logger="kdrec.access"):
+        for _ in range(2):  # found, and found again
+            assert httpx.get(f"{url}{FILE}").headers["x-kdrec-token-name"] == "anyone"
+        assert "x-kdrec-token-name" not in httpx.get(f"{url}{FILE}-1").headers
+        (line,) = access_lines(caplog, 1)
+    assert line.getMessage() == f"GET {FILE}-1 404"
+
+
 @pytest.mark.parametrize("log_format", list(LogFormat))
 def test_lines_carry_the_id_of_their_request(
     log_format: LogFormat, capsys: pytest.CaptureFixture[str]

@@ -55,6 +55,24 @@ def test_the_bytes_did_not_pass_through_kdrec(serve: Serve, root: Path) -> None:
     )
 
 
+def test_the_line_in_the_log_names_the_token_and_the_answer_does_not(
+    serve: Serve, start_nginx: StartNginx, root: Path, tmp_path: Path
+) -> None:
+    file = str(tmp_path / "tokens")
+    made = run_kdrec("token", "new", "--tokens", file, "--read", "*", "--name", "student")
+    known = {"Authorization": f"Bearer {made.out.strip()}"}
+    prefix = ("--accel-prefix", "/internal/recordings/")
+    with (
+        serve(root, "--tokens", file, *prefix) as service,
+        start_nginx(services=[service]) as nginx,
+    ):
+        answers = [httpx.get(f"{nginx.recordings}/mn/{POINTS}", headers=known) for _ in range(2)]
+        lines = nginx.requests(at_least=2)
+    assert [line["token"] for line in lines] == ["student", "student"]
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert not any("token" in name for answer in answers for name in answer.headers)
+
+
 @pytest.mark.parametrize(
     ("headers", "status", "part"),
     [

@@ -133,6 +133,7 @@ class ShardCache:
                 return None
             for shard in (entry, *block.keys):
                 self._folder.delete(shard)
+                self._folder.remove_empty_folders(shard)  # or each look at the rest goes by them
             total -= block.num_bytes
         return None if total + num_bytes <= limit else total
 

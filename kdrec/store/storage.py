@@ -186,6 +186,16 @@ class LocalStorage:
         with _translated(path):
             path.unlink(missing_ok=True)
 
+    def remove_empty_folders(self, key: str) -> None:
+        """Remove those folders of a deleted file that hold nothing; while nobody writes to them.
+
+        Args:
+            key: Of the file.
+        """
+        for folder in self.path(key).parents:
+            if folder == self.root or not _removed(folder):
+                break
+
     def keys(self, prefix: str = "") -> Iterator[str]:
         with _translated(self.root / prefix):
             found = [
@@ -228,6 +238,15 @@ def is_temporary(name: str) -> bool:
     return _TEMPORARY_NAME.fullmatch(name) is not None
 
 
+def _removed(folder: Path) -> bool:
+    """Whether an empty folder is gone now; one that holds something stays."""
+    try:
+        folder.rmdir()
+    except OSError:
+        return not folder.exists()
+    return True
+
+
 def _has_link(root: Path, path: Path) -> bool:
     """Whether anything from below the root to the path is a link."""
     place = root
@@ -240,9 +259,10 @@ def _has_link(root: Path, path: Path) -> bool:
 
 def _walk(root: Path, prefix: str) -> Iterator[tuple[str, list[str]]]:
     """The folders below, as prefixes of keys, and the files in each."""
-    for folder, _, names in os.walk(root / prefix, onerror=_raise_unless_absent):
-        key = Path(folder).relative_to(root).as_posix()
-        yield ("" if key == "." else f"{key}/"), names
+    start = os.path.join(root, prefix)  # noqa: PTH118 - a text that begins with the root's, "." too
+    for folder, _, names in os.walk(start, onerror=_raise_unless_absent):
+        key = folder[len(str(root)) :].replace(os.sep, "/").strip("/")
+        yield (f"{key}/" if key else ""), names
 
 
 def _raise_unless_absent(error: OSError) -> None:

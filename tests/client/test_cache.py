@@ -108,6 +108,8 @@ def test_the_limit_holds_on_disk_and_reading_goes_on(path: Path, tmp_path: Path)
         np.testing.assert_array_equal(fresh.read(view)[1], whole.read(view)[1])
         assert files_size(tmp_path / "r") <= limit
         assert_claims_only_what_it_has(tmp_path / "r")
+    folders = [folder for folder in (tmp_path / "r").rglob("*") if folder.is_dir()]
+    assert all(any(folder.iterdir()) for folder in folders)  # each look at the cache goes by them
 
 
 def assert_claims_only_what_it_has(folder: Path) -> None:

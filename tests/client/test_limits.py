@@ -27,9 +27,10 @@ GROWTH = 8 * 2**20
 
 def files_size(folder: Path) -> int:
     found = 0
-    for file in folder.rglob("*"):
-        with suppress(FileNotFoundError):  # what is fetched ahead makes room for itself
-            found += file.stat().st_size if file.is_file() else 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):  # what is fetched ahead makes room for itself
+                found += (Path(place) / name).stat().st_size
     return found
 
 

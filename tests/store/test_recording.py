@@ -129,6 +129,18 @@ def test_what_is_out_of_range_is_named(
         open_reader(recording).read(view, index)
 
 
+def test_keys_are_the_same_by_whatever_path_a_folder_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_recording(tmp_path / "r.zarr")
+    keys = list(LocalStorage(tmp_path / "r.zarr").keys())
+    entries = [key for key in keys if key.startswith("ledger/")]
+    monkeypatch.chdir(tmp_path / "r.zarr")
+    for root in (Path(), Path("../r.zarr"), Path("ledger/..")):
+        assert list(LocalStorage(root).keys()) == keys
+        assert list(LocalStorage(root).keys("ledger/")) == entries
+
+
 def test_nothing_but_committed_blocks_is_read(tmp_path: Path) -> None:
     path = tmp_path / "r.zarr"
     logits = make_recording(path, blocks=2)

@@ -34,7 +34,7 @@ from bench.pairs import print_pairs
 from kdrec.client import open_recording
 from kdrec.samples import make_shapes
 from kdrec.testing import make_plan, make_recording
-from tests.programs import service
+from tests.programs import KDREC, running_service
 
 Logits = npt.NDArray[np.float32]
 _SERVER = Path(__file__).with_name("xpublish_server.py")
@@ -121,7 +121,8 @@ def compare(size: Size, *, runs: int, xpublish: str | None) -> None:
         samples = make_shapes(size.samples, seed=0, num_points=64)
         plan = make_plan(samples, views=size.views, group=8, block_samples=1024)
         expected = make_recording(recording, samples, plan=plan, num_classes=size.classes)
-        url = f"{stack.enter_context(service(recording.parent))}/bench"
+        serve = [*KDREC, "serve", str(recording.parent), "--port", "0"]
+        url = f"{stack.enter_context(running_service(serve))}/v1/recordings/bench"
         caches = (folder / f"cache{number}" for number in count())
         ways: dict[str, Callable[[], Logits]] = {
             "zarr over fsspec": partial(by_fsspec, f"{url}/zarr"),

@@ -36,7 +36,7 @@ from bench.pairs import print_pairs
 from kdrec.samples import make_shapes
 from kdrec.testing import make_plan, make_recording
 from tests.docker.nginx import running_nginx
-from tests.programs import serving
+from tests.programs import KDREC, running_service
 
 _ACCEL = "/internal/recordings/"
 _UNLIMITED = {"limit_req zone=requests burst=1000 delay=800;": ""}
@@ -94,8 +94,9 @@ def only_on(core: int) -> Iterator[None]:
 def running_servers(root: Path, folder: Path) -> Iterator[tuple[Server, Server, Server]]:
     """The web server alone, kdrec alone, and both, over the same folder."""
     with ExitStack() as stack:
-        alone = stack.enter_context(serving(root))
-        asked = stack.enter_context(serving(root, "--accel-prefix", _ACCEL))
+        serve = [*KDREC, "serve", str(root), "--port", "0"]
+        alone = stack.enter_context(running_service(serve))
+        asked = stack.enter_context(running_service([*serve, "--accel-prefix", _ACCEL]))
         start_nginx = partial(running_nginx, recordings=root, changes=_UNLIMITED)
         static, both = folder / "static", folder / "both"
         static.mkdir()

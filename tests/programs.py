@@ -1,7 +1,8 @@
 """kdrec as a program: real processes, as a user would start them.
 
-`kdrec` and `begin` fork from a process that has done the imports already, which saves most of a
-command's time; `start` and `service`, which are read from and signalled, begin from nothing.
+`kdrec`, `begin` and `service` fork from a process that has done the imports already, which saves
+most of a command's time; `start` and `running_service`, which are read from while they run, or are
+of another installation, begin from nothing.
 """
 
 import json
@@ -9,6 +10,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -118,9 +120,21 @@ def serving(
     folder: str | Path, *options: str, env: Mapping[str, str] | None = None
 ) -> Iterator[str]:
     """`kdrec serve` on a free port; gives its address."""
-    command = [*KDREC, "serve", str(folder), "--port", "0", *options]
-    with running_service(command, env=environment(env)) as url:
-        yield url
+    with tempfile.NamedTemporaryFile() as out:
+        process = _fork(["serve", folder, "--port", "0", *options], None, env, out.name, os.devnull)
+        try:
+            yield _first_line(Path(out.name), process)
+        finally:
+            process.terminate()
+            process.join(30)
+            assert process.exitcode is not None
+
+
+def _first_line(out: Path, process: ForkServerProcess) -> str:
+    """What a program says when it is ready; what there is if it ends before."""
+    while "\n" not in out.read_text() and process.is_alive():
+        time.sleep(0.01)
+    return out.read_text().partition("\n")[0].strip()
 
 
 @contextmanager

@@ -314,6 +314,11 @@ def _build_registered(options: TeacherOptions, tensors: Mapping[str, Tensor] | N
 
 
 def _count_classes(head: str, tensors: Mapping[str, Tensor]) -> int:
+    if f"model.{head}" in tensors:
+        raise InvalidInputError(
+            "the weights' file is the last.safetensors of a training, with all that it needs to go "
+            "on; give the best.safetensors beside it"
+        )
     if head not in tensors or tensors[head].ndim == 0:
         raise InvalidInputError(
             f"the weights have no {head!r} to tell the number of classes from, but "

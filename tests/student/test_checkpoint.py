@@ -3,6 +3,7 @@
 import json
 import pickle
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from kdrec.client import Recording
 from kdrec.errors import ConflictError, IntegrityError, InvalidInputError, NotFoundError
 from kdrec.models import build_model
+from kdrec.recorder import TeacherOptions, load_teacher
 from kdrec.student import TrainSettings, evaluate, load_student, read_checkpoint, train
 from tests.student.recordings import make_samples, record
 
@@ -46,6 +48,13 @@ def test_the_last_file_holds_weights_and_optimizer(out: Path) -> None:
     states = {name for name in tensors if name.startswith("optimizer.")}
     assert len(states) == 3 * parameters
     assert tensors["optimizer.0.step"].item() == 4
+
+
+def test_a_teacher_is_made_of_the_best_file_and_of_the_last_it_is_told_so(out: Path) -> None:
+    best = TeacherOptions(factory="pointnet-s", weights=out / "best.safetensors")
+    assert load_teacher(best).logits(torch.zeros(2, 8, 3)).shape == (2, 5)
+    with pytest.raises(InvalidInputError, match=r"give the best\.safetensors beside it"):
+        load_teacher(replace(best, weights=out / "last.safetensors"))
 
 
 def test_the_metadata_name_recording_settings_and_history(out: Path, recording: Recording) -> None:

@@ -139,10 +139,11 @@ class ServedRecording:
 
         Raises:
             IntegrityError: It is missing, or has another size than the ledger says.
-            StorageError: It cannot be reached.
+            StorageError: It cannot be reached, or another recording took the name meanwhile.
         """
         if isinstance(file, ListedFile):
             signature = self._folder.signature(file.key)
+            self._check_unreplaced()
             if signature is None:
                 raise self._missing(file)
             self._compare_size(file, signature.size)

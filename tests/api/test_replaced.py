@@ -1,8 +1,10 @@
 """A recording that takes the name of another in the moment between two looks at the disk."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 
 from kdrec.api.bucket import ServedObjects
@@ -13,6 +15,7 @@ from kdrec.errors import IntegrityError, StorageError
 from kdrec.store import LocalStorage, ObjectStorage
 
 Record = Callable[..., None]
+Serve = Callable[..., str]
 SHARD, ENTRY = "logits/c/0/1/0", "ledger/g00000-p00001.json"
 
 
@@ -42,9 +45,24 @@ def test_its_shard_is_not_sent_under_the_tag_of_the_old_one(
     file = asked.file(SHARD)
     assert isinstance(file, ListedFile)
     replace(root, other)
-    for way in (asked.open, asked.place):
+    for way in (asked.open, asked.place, asked.check):
         with pytest.raises(StorageError, match="mn was replaced while it was asked for"):
             way(file)
+
+
+@pytest.mark.parametrize("options", [{}, {"accel_prefix": "/internal/"}])
+@pytest.mark.parametrize("known", [True, False])
+def test_nor_is_it_said_to_be_unchanged(
+    root: Path, other: Path, serve_folder: Serve, options: dict[str, str], known: bool
+) -> None:
+    """Nothing but this shard is asked for, before and after: nobody looks at the rest."""
+    url = f"{serve_folder(root, **options)}/v1/recordings/mn/zarr/{SHARD}"
+    before = httpx.get(url).headers["etag"]
+    replace(root, other)
+    time.sleep(1.1)  # for a second a file that was found may be sent without a look
+    answer = httpx.get(url, headers={"If-None-Match": before} if known else {})
+    assert answer.status_code == 200
+    assert answer.headers["etag"] != before
 
 
 @pytest.mark.parametrize("key", [ENTRY, "seal.json", "ledger/header.json"])

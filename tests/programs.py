@@ -1,8 +1,8 @@
 """kdrec as a program: real processes, as a user would start them.
 
-`kdrec`, `begin` and `service` fork from a process that has done the imports already, which saves
-most of a command's time; `start` and `running_service`, which are read from while they run, or are
-of another installation, begin from nothing.
+`kdrec`, `python`, `begin` and `service` fork from a process that has done the imports already,
+which saves most of a command's time; `start` and `running_service`, which are read from while they
+run, or are of another installation, begin from nothing.
 """
 
 import json
@@ -18,6 +18,7 @@ from importlib import import_module
 from multiprocessing import get_context, set_start_method
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 # There is one server for all tests of a process: whoever is first says what it imports.
@@ -50,13 +51,24 @@ def kdrec(
     *arguments: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None
 ) -> Finished:
     """Run a command to its end."""
+    return _finished(arguments, cwd, env)
+
+
+def python(code: str, *arguments: str | Path, cwd: Path | None = None) -> Finished:
+    """Run code to its end, as `python -c` does."""
+    return _finished(["-c", code, *arguments], cwd, None)
+
+
+def _finished(
+    arguments: Sequence[str | Path], cwd: Path | None, env: Mapping[str, str] | None
+) -> Finished:
     with tempfile.NamedTemporaryFile() as out, tempfile.NamedTemporaryFile() as err:
         process = _fork(arguments, cwd, env, out.name, err.name)
         process.join(_LONGEST)
         if process.exitcode is None:
             process.kill()
             process.join()
-            raise TimeoutError(f"kdrec {arguments} runs for more than {_LONGEST} s")
+            raise TimeoutError(f"{arguments} runs for more than {_LONGEST} s")
         return Finished(process.exitcode, out.read().decode(), err.read().decode())
 
 
@@ -81,7 +93,7 @@ def _fork(
 
 
 def _run(arguments: list[str], cwd: Path, env: dict[str, str], out: str, err: str) -> None:
-    """What a forked process does: `python -m kdrec.cli`."""
+    """What a forked process does: `python -m kdrec.cli`, or `python -c`."""
     os.chdir(cwd)
     # Else what it starts would be forked by a server of its own, and outlive it if it is killed.
     set_start_method(None, force=True)
@@ -92,6 +104,11 @@ def _run(arguments: list[str], cwd: Path, env: dict[str, str], out: str, err: st
         opened = os.open(file, os.O_WRONLY)
         os.dup2(opened, stream.fileno())
         os.close(opened)
+    if arguments[0] == "-c":
+        _, code, *sys.argv[1:] = arguments
+        sys.modules["__main__"] = main = ModuleType("__main__")
+        exec(compile(code, "<string>", "exec"), vars(main))
+        return
     sys.argv = ["kdrec", *arguments]
     import_module("kdrec.cli").main()
 

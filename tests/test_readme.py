@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.programs import environment, kdrec, service
+from tests.programs import environment, kdrec, python, service
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -50,7 +50,8 @@ def test_the_tour_works_from_end_to_end(tmp_path: Path) -> None:
     with service(tmp_path / "recordings") as url:
         run_lines(elsewhere, tmp_path, ("http://127.0.0.1:8080/v1/recordings", url))
     for snippet in marked("python"):
-        run_python(["-c", snippet], tmp_path, {"PYTHONPATH": str(ROOT)})
+        done = python(snippet, cwd=tmp_path)
+        assert done.code == 0, f"{snippet}\n{done.err}"
 
 
 def test_the_command_for_a_teacher_of_ones_own_is_understood(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """Little disk and memory, a recording of any size; and who gives too little is told how much."""
 
-import json
 import os
 import re
 import signal
@@ -19,7 +18,7 @@ from kdrec.errors import InvalidInputError
 from kdrec.samples import make_shapes
 from kdrec.store import LocalStorage, RecordingReader
 from kdrec.testing import make_plan, make_recording
-from tests.programs import environment, service
+from tests.programs import python, service
 from tests.promises.test_one_reader import everything
 
 GROWTH = 8 * 2**20
@@ -66,12 +65,9 @@ def test_a_recording_a_hundred_times_the_limit_takes_no_more_memory_or_disk(
     assert total > 2 * GROWTH
     with service(served.parent) as url:
         arguments = [f"{url}/large", str(tmp_path / "cache"), str(total // 100)]
-        done = subprocess.run(
-            [sys.executable, "-c", STUDENT, *arguments], capture_output=True, text=True,
-            env=environment({"PYTHONPATH": os.pathsep.join(sys.path)}),
-        )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+        done = python(STUDENT, *arguments)
+    assert done.code == 0, done.err
+    found = done.json
     assert found["beyond"] <= 0
     assert max(found["memory"]) < found["memory"][19] + GROWTH
 

@@ -1,14 +1,12 @@
 """docs/streaming.md is true: its code runs, its links lead somewhere."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from kdrec.testing import make_recording
-from tests.programs import environment, service
+from tests.programs import python, service
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "streaming.md").read_text()
@@ -22,11 +20,8 @@ def test_the_code_runs_from_top_to_bottom(tmp_path: Path) -> None:
         code = "\n".join(body for _, body in BLOCKS)
         code = code.replace("https://gpu-box/v1/recordings/mn40", f"{url}/copy")
         code = code.replace("/scratch/kdrec", str(tmp_path / "cache"))
-        done = subprocess.run(
-            [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True,
-            env=environment({"PYTHONPATH": str(ROOT)}),
-        )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+        done = python(code, cwd=tmp_path)
+    assert done.code == 0, done.err
     assert (tmp_path / "cache").is_dir()
 
 

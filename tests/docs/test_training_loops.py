@@ -7,8 +7,6 @@ conventions of theirs: what they are given and what they answer.
 import json
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +16,7 @@ import torch
 from kdrec.client import open_recording
 from kdrec.samples import make_shapes
 from kdrec.testing import make_plan, make_recording
-from tests.programs import environment, kdrec, service
+from tests.programs import kdrec, python, service
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -130,13 +128,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True,
-        env=environment({"PYTHONPATH": str(ROOT)}),
-    )  # fmt: skip
-
-
 GO_ON = """
 assert views.epoch == 2
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -174,8 +165,8 @@ AFTERWARDS = {
 def test_a_training_loop_runs(folder: Path, name: str) -> None:
     if name in ("lightning", "accelerate"):
         pytest.importorskip(name, reason=f"{name} comes with the extra dev")
-    done = run(f"{blocks('loop')[name]}\n{AFTERWARDS[name]}", folder)
-    assert done.returncode == 0, done.stderr
+    done = python(f"{blocks('loop')[name]}\n{AFTERWARDS[name]}", cwd=folder)
+    assert done.code == 0, done.err
 
 
 def test_every_block_of_the_page_is_executed_here() -> None:

@@ -314,7 +314,7 @@ def _build_registered(options: TeacherOptions, tensors: Mapping[str, Tensor] | N
 
 
 def _count_classes(head: str, tensors: Mapping[str, Tensor]) -> int:
-    if f"model.{head}" in tensors:
+    if f"model.{head}" in tensors and any(name.startswith("optimizer.") for name in tensors):
         raise InvalidInputError(
             "the weights' file is the last.safetensors of a training, with all that it needs to go "
             "on; give the best.safetensors beside it"

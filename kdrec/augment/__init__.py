@@ -1,6 +1,6 @@
 """Shape-level augmentation whose parameters are stored, and which replays exactly from them."""
 
-from kdrec.augment.arrays import Array
+from kdrec.augment.arrays import Array, like, namespace, to_host
 from kdrec.augment.channels import NORMAL, XYZ, check_channels, default_channels
 from kdrec.augment.columns import Column
 from kdrec.augment.fingerprint import fingerprint, fingerprint_tolerance
@@ -20,5 +20,8 @@ __all__ = [
     "fingerprint",
     "fingerprint_tolerance",
     "format_augmentation",
+    "like",
+    "namespace",
     "parse_augmentation",
+    "to_host",
 ]

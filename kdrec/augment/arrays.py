@@ -1,4 +1,4 @@
-"""The few array operations that replay needs, for numpy and torch alike, without importing torch.
+"""The few array operations that numpy and torch share here, without importing torch.
 
 Arithmetic is elementwise, in a fixed order, in float32: numpy and torch on a CPU then agree to the
 last bit, and a GPU to the rounding of a fused multiply-add. Sums go through float64.
@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any, TypeAlias
 
 import array_api_compat
+import numpy as np
 import numpy.typing as npt
 
 Array: TypeAlias = Any
@@ -30,6 +31,11 @@ def like(values: npt.NDArray[Any], array: Array) -> Array:
     """Host values as the kind and on the device of `array`."""
     xp = namespace(array)
     return xp.asarray(values, device=array_api_compat.device(array))
+
+
+def to_host(array: Array) -> npt.NDArray[Any]:
+    """The values as numpy has them, from wherever they lie."""
+    return np.asarray(array_api_compat.to_device(array, "cpu"))
 
 
 def on_every_point(

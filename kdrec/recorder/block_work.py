@@ -18,7 +18,7 @@ from kdrec.recorder.journal import BlockReport, Journal
 from kdrec.recorder.passes import AskedBlock, TeacherPass
 from kdrec.recorder.proof import check_proof
 from kdrec.recorder.score import score_block
-from kdrec.store import LedgerEntry, Plan, ProofRecords, RecordingWriter
+from kdrec.store import LedgerEntry, Plan, ProofRecords, RecordingWriter, find_encoding
 
 _PENDING_BLOCKS = 2  # written or waiting to be, while the teacher is at the next
 # A GPU leaves the host's cores free; on a CPU the teacher has them.
@@ -78,6 +78,7 @@ class BlockWork:
         self._clock = clock
         self._stop = stop
         self._insist = insist
+        self._stay = find_encoding(plan.encoding.name).reduces
 
     def record(self, queue: BlockQueue, *, on_records: Callable[[int], None]) -> None:
         """Record every block that the queue gives.
@@ -121,7 +122,7 @@ class BlockWork:
 
             smaller = self._pass.with_batch_size(batch_size)
             try:
-                asked = smaller.ask(claimed.block, on_records=count)
+                asked = smaller.ask(claimed.block, stay=self._stay, on_records=count)
                 break
             except InvalidInputError as error:
                 if not self._may_halve(error, batch_size):
@@ -142,6 +143,10 @@ class BlockWork:
         return self._plan.fast and error.kind is ErrorKind.OUT_OF_MEMORY and batch_size > 1
 
     def _commit(self, answered: AnsweredBlock) -> None:
+        with answered.asked.answers.beside():
+            self._commit_here(answered)
+
+    def _commit_here(self, answered: AnsweredBlock) -> None:
         claim, block = answered.claimed.claim, answered.claimed.block
         try:
             logits_GSC = answered.asked.wait()

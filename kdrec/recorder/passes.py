@@ -20,7 +20,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from kdrec.augment import Augmentation, ViewParameters, fingerprint
+from kdrec.augment import Array, Augmentation, ViewParameters, fingerprint
 from kdrec.recorder.answers import Answers, collect_answers
 from kdrec.recorder.devices import memory_named
 from kdrec.recorder.resident import ResidentPoints, resident_points, to_device
@@ -47,8 +47,8 @@ class AskedBlock:
     parameters_GSP: npt.NDArray[np.float32]
     answers: Answers
 
-    def wait(self) -> npt.NDArray[np.float32]:
-        """The teacher's logits, when they are there; from any thread.
+    def wait(self) -> Array:
+        """The teacher's logits, when they are there; from any thread. On its device if they stay.
 
         Raises:
             InvalidInputError: A logit is NaN or infinite; names the record.
@@ -98,13 +98,21 @@ class TeacherPass:
     def block(self, block: Block) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Parameters (G, S, P) and logits (G, S, C) of a block, view after view."""
         asked = self.ask(block)
-        return asked.parameters_GSP, asked.wait()
+        logits_GSC: npt.NDArray[np.float32] = asked.wait()
+        return asked.parameters_GSP, logits_GSC
 
-    def ask(self, block: Block, *, on_records: Callable[[int], None] = _ignore) -> AskedBlock:
+    def ask(
+        self,
+        block: Block,
+        *,
+        stay: bool = False,
+        on_records: Callable[[int], None] = _ignore,
+    ) -> AskedBlock:
         """Ask the teacher about a block, without waiting for a GPU to answer.
 
         Args:
             block: Of the plan.
+            stay: Whether its logits stay on a GPU.
             on_records: Called after each batch with its number of records.
 
         Raises:
@@ -113,7 +121,8 @@ class TeacherPass:
         samples_S = np.asarray(block.samples)
         with memory_named(self.teacher.device, self.batch_size):
             held = self._holding(block)
-            answers = collect_answers(self.teacher.device, len(block.views) * len(samples_S))
+            num_records = len(block.views) * len(samples_S)
+            answers = collect_answers(self.teacher.device, num_records, stay=stay)
             parameters = []
             for view in block.views:
                 drawn = self.augmentation.draw(self.seed, views=view, samples_B=samples_S)
@@ -130,7 +139,8 @@ class TeacherPass:
         with memory_named(self.teacher.device, self.batch_size):
             answers = collect_answers(self.teacher.device, len(records))
             self.collect(records, answers)
-        return answers.wait()
+        logits_KC: npt.NDArray[np.float32] = answers.wait()
+        return logits_KC
 
     def collect(
         self,

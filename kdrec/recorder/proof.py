@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from kdrec.augment import ViewParameters
+from kdrec.augment import Array, ViewParameters, like, namespace, to_host
 from kdrec.errors import ConflictError
 from kdrec.recorder.passes import TeacherPass
 from kdrec.store import TEACHER_SLACK, Block, Plan, ProofRecords, choose_proof
@@ -31,9 +31,7 @@ def check_proof_again(plan: Plan, proof: ProofRecords, teacher_pass: TeacherPass
     _compare(plan, proof, np.arange(len(proof)), again.logits_MC)
 
 
-def check_proof(
-    plan: Plan, proof: ProofRecords, block: Block, logits_GSC: npt.NDArray[np.float32]
-) -> None:
+def check_proof(plan: Plan, proof: ProofRecords, block: Block, logits_GSC: Array) -> None:
     """Whether the teacher answers in a block what it answered for the proof.
 
     Raises:
@@ -44,8 +42,10 @@ def check_proof(
         & np.isin(proof.samples_M, np.asarray(block.samples))
     )
     views, samples = proof.views_M[rows], proof.samples_M[rows]
-    found_KC = logits_GSC[views - block.views.start, samples - block.samples.start]
-    _compare(plan, proof, rows, found_KC)
+    places = (views - block.views.start) * len(block.samples) + samples - block.samples.start
+    records_KC = logits_GSC.reshape(-1, logits_GSC.shape[-1])
+    found_KC = namespace(logits_GSC).take(records_KC, like(places, logits_GSC), axis=0)
+    _compare(plan, proof, rows, to_host(found_KC))
 
 
 def _compare(

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kdrec import rng
-from kdrec.augment import Augmentation
+from kdrec.augment import Array, Augmentation
 from kdrec.recorder.passes import TeacherPass
 from kdrec.samples import SampleSet
 from kdrec.store import Block, Correct, Plan, count_correct
@@ -65,9 +65,7 @@ def score_teacher(plan: Plan, teacher_pass: TeacherPass) -> TeacherScore | None:
     return TeacherScore(clean=scores[0], planned=scores[1])
 
 
-def score_block(
-    plan: Plan, samples: SampleSet, block: Block, logits_GSC: npt.NDArray[np.float32]
-) -> Correct | None:
+def score_block(plan: Plan, samples: SampleSet, block: Block, logits_GSC: Array) -> Correct | None:
     """The teacher's score on a block, for its ledger entry; None without labels."""
     if samples.labels_S is None:
         return None

@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from kdrec.augment import Array, like, namespace, to_host
 from kdrec.errors import InvalidInputError
 from kdrec.store.ledger import Correct
 
-FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 
 
@@ -29,12 +29,12 @@ class CorrectCounts(NamedTuple):
 
 
 def accuracy(
-    logits_BC: FloatArray, labels_B: IntArray, class_map: Sequence[int] | IntArray | None
+    logits_BC: Array, labels_B: IntArray, class_map: Sequence[int] | IntArray | None
 ) -> CorrectCounts:
     """How many samples of a batch a teacher classifies correctly.
 
     Args:
-        logits_BC: The teacher's.
+        logits_BC: The teacher's, of numpy or torch.
         labels_B: The data's class of each sample.
         class_map: For each class of the data the teacher's class; None where they are the same.
 
@@ -45,13 +45,15 @@ def accuracy(
     map_L = np.arange(num_classes) if class_map is None else np.asarray(class_map, dtype=np.int64)
     _check_range("class map entries", map_L, num_classes)
     _check_range("labels", labels_B, len(map_L))
-    among_all = logits_BC.argmax(axis=1) == map_L[labels_B]
-    among_mapped = logits_BC[:, map_L].argmax(axis=1) == labels_B
+    xp = namespace(logits_BC)
+    mapped_BL = xp.take(logits_BC, like(map_L, logits_BC), axis=1)
+    among_all = to_host(xp.argmax(logits_BC, axis=1)) == map_L[labels_B]
+    among_mapped = to_host(xp.argmax(mapped_BL, axis=1)) == labels_B
     return CorrectCounts(int(among_all.sum()), int(among_mapped.sum()))
 
 
 def count_correct(
-    logits_GSC: FloatArray, labels_S: IntArray, class_map: tuple[int, ...] | None
+    logits_GSC: Array, labels_S: IntArray, class_map: tuple[int, ...] | None
 ) -> Correct:
     """The score of several views of labelled samples."""
     labels_K = np.tile(labels_S, len(logits_GSC))

@@ -9,13 +9,16 @@ Shape letters: B records, K kept classes, C classes.
 
 from dataclasses import dataclass
 
+import array_api_compat
 import numpy as np
 import numpy.typing as npt
 
+from kdrec.augment import Array, namespace, to_host
 from kdrec.errors import InvalidInputError
 
 MOST_DENSE_BYTES = 4 * 2**30
 _ALL, _REST = 0, 1
+_VALUES_AT_ONCE = 2**22
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,20 +39,20 @@ class SparseLogits:
     num_classes: int
 
     @classmethod
-    def of(cls, logits_BC: npt.NDArray[np.float32], kept: int) -> "SparseLogits":
-        """The `kept` largest logits of each record."""
-        classes_BK = _largest(logits_BC, min(kept, logits_BC.shape[1]))
-        values_BK = np.take_along_axis(logits_BC, classes_BK, axis=1)
-        order_BK = np.argsort(-values_BK, axis=1, kind="stable")
-        rest_BC = logits_BC.astype(np.float64)
-        np.put_along_axis(rest_BC, classes_BK, -np.inf, axis=1)
-        mass_B2 = np.stack([_log_sum(logits_BC.astype(np.float64)), _log_sum(rest_BC)], axis=1)
-        return cls(
-            np.take_along_axis(values_BK, order_BK, axis=1),
-            np.take_along_axis(classes_BK, order_BK, axis=1),
-            np.maximum(mass_B2, np.finfo(np.float32).min).astype(np.float32),
-            logits_BC.shape[1],
-        )
+    def of(cls, logits_BC: Array, kept: int) -> "SparseLogits":
+        """The `kept` largest logits of each record, found where they lie: on a GPU, for instance.
+
+        Args:
+            logits_BC: float32, of numpy or torch.
+            kept: At most so many.
+        """
+        num_records, num_classes = logits_BC.shape
+        rows = max(1, _VALUES_AT_ONCE // num_classes)
+        starts = range(0, max(1, num_records), rows)
+        kept = min(kept, num_classes)
+        pieces = [_reduced(logits_BC[start : start + rows], kept) for start in starts]
+        values_BK, classes_BK, mass_B2 = map(np.concatenate, zip(*pieces, strict=True))
+        return cls(values_BK, classes_BK, mass_B2, num_classes)
 
     @property
     def rest(self) -> npt.NDArray[np.float32]:
@@ -96,21 +99,47 @@ class SparseLogits:
         return values_BK - total_B[:, None], rest_B - total_B
 
 
-def _largest(logits_BC: npt.NDArray[np.float32], kept: int) -> npt.NDArray[np.int64]:
-    """Classes of the largest logits, ascending; the smaller class first among equals.
+def _reduced(
+    logits_BC: Array, kept: int
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """Largest logits, their classes, and masses; see `SparseLogits`."""
+    xp = namespace(logits_BC)
+    chosen_BC = _chosen(logits_BC, kept)
+    exact_BC = xp.astype(logits_BC, xp.float64)
+    rest_BC = xp.where(chosen_BC, -xp.inf, exact_BC)
+    mass_B2 = to_host(xp.stack([_log_sum(exact_BC), _log_sum(rest_BC)], axis=1))
+    values_BK = to_host(logits_BC[chosen_BC]).reshape(-1, kept)
+    classes_BK = to_host(xp.nonzero(chosen_BC)[1]).reshape(-1, kept)
+    order_BK = np.argsort(-values_BK, axis=1, kind="stable")
+    return (
+        np.take_along_axis(values_BK, order_BK, axis=1),
+        np.take_along_axis(classes_BK, order_BK, axis=1),
+        np.maximum(mass_B2, np.finfo(np.float32).min).astype(np.float32),
+    )
+
+
+def _chosen(logits_BC: Array, kept: int) -> Array:
+    """Which are the largest logits of each record; the smaller class first among equals.
 
     So that the same logits give the same bytes everywhere, which a partition alone does not.
     """
-    least_B1 = -np.partition(-logits_BC, kept - 1, axis=1)[:, kept - 1 : kept]
+    xp = namespace(logits_BC)
+    least_B1 = _least_kept(logits_BC, kept)
     above_BC, equal_BC = logits_BC > least_B1, logits_BC == least_B1
-    wanted_B1 = kept - above_BC.sum(axis=1, keepdims=True)
-    chosen_BC = above_BC | (equal_BC & (np.cumsum(equal_BC, axis=1) <= wanted_B1))
-    return np.nonzero(chosen_BC)[1].reshape(len(logits_BC), kept)
+    wanted_B1 = kept - xp.sum(xp.astype(above_BC, xp.int32), axis=1, keepdims=True)
+    number_BC = xp.cumulative_sum(xp.astype(equal_BC, xp.int32), axis=1)
+    return above_BC | (equal_BC & (number_BC <= wanted_B1))
 
 
-def _log_sum(values_BC: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    greatest_B = values_BC.max(axis=1)
-    floor_B = np.where(np.isfinite(greatest_B), greatest_B, 0.0)
+def _least_kept(logits_BC: Array, kept: int) -> Array:
+    if array_api_compat.is_numpy_array(logits_BC):  # it need not sort them all; a GPU does not mind
+        return -np.partition(-logits_BC, kept - 1, axis=1)[:, kept - 1 : kept]
+    return namespace(logits_BC).sort(logits_BC, axis=1, descending=True)[:, kept - 1 : kept]
+
+
+def _log_sum(values_BC: Array) -> Array:
+    xp = namespace(values_BC)
+    greatest_B = xp.max(values_BC, axis=1)
+    floor_B = xp.where(xp.isfinite(greatest_B), greatest_B, xp.zeros_like(greatest_B))
     with np.errstate(divide="ignore"):
-        total_B: npt.NDArray[np.float64] = np.log(np.exp(values_BC - floor_B[:, None]).sum(axis=1))
-    return total_B + floor_B
+        return xp.log(xp.sum(xp.exp(values_BC - floor_B[:, None]), axis=1)) + floor_B

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import numpy.typing as npt
 
+from kdrec.augment import Array, namespace
 from kdrec.errors import (
     AlreadyExistsError,
     ConflictError,
@@ -30,7 +31,7 @@ from kdrec.store.arrays import (
 )
 from kdrec.store.contents import ProofRecords, SampleContents, static_contents
 from kdrec.store.documents import canonical
-from kdrec.store.encodings import RECORD_ARRAYS, Logits, find_encoding
+from kdrec.store.encodings import RECORD_ARRAYS, find_encoding
 from kdrec.store.ledger import (
     HEADER_KEY,
     SEAL_KEY,
@@ -221,7 +222,7 @@ class RecordingWriter:
         self,
         block: Block,
         parameters_GSP: npt.NDArray[np.float32],
-        logits_GSC: Logits,
+        logits_GSC: Array,
         *,
         correct: Correct | None,
         batch_size: int | None = None,
@@ -231,7 +232,8 @@ class RecordingWriter:
         Args:
             block: Of the plan.
             parameters_GSP: Of its views and samples, on their grid.
-            logits_GSC: As the teacher gave them.
+            logits_GSC: As the teacher gave them: of numpy, or of torch on any device if the
+                encoding `reduces`.
             correct: The teacher's score on this block.
             batch_size: That the teacher was asked with, None for the plan's.
 
@@ -242,7 +244,8 @@ class RecordingWriter:
             ConflictError: The recording is sealed, and these are other bytes than it had.
         """
         self._check_still_there()
-        if not np.isfinite(logits_GSC).all():
+        xp = namespace(logits_GSC)
+        if not xp.all(xp.isfinite(logits_GSC)):
             raise InvalidInputError(f"{block}: its logits must be finite, got NaN or infinity")
         files = self._encode_logits(block, logits_GSC)
         if self.manifest.parameters:
@@ -260,7 +263,7 @@ class RecordingWriter:
         self._storage.write(block.ledger_key, entry.to_bytes())
         return entry
 
-    def _encode_logits(self, block: Block, logits_GSC: Logits) -> dict[str, bytes]:
+    def _encode_logits(self, block: Block, logits_GSC: Array) -> dict[str, bytes]:
         """The shards of the logits, decoded once more to see that they keep the bound."""
         plan, bound = self.manifest.plan, self.manifest.bound
         encoding = find_encoding(plan.encoding.name)

@@ -30,8 +30,9 @@ def weights(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
+@pytest.mark.parametrize("encoding", ["exact", "topk"])  # of topk the logits stay on the GPU
 def test_a_recording_has_the_same_bytes_every_run(
-    tmp_path: Path, weights: Path, precision: Precision, compiled: bool
+    tmp_path: Path, weights: Path, precision: Precision, compiled: bool, encoding: str
 ) -> None:
     settings = {
         "teacher": "pointnet",
@@ -43,7 +44,7 @@ def test_a_recording_has_the_same_bytes_every_run(
         "batch-size": 32,
         "block-samples": 64,
         "augment": "scale=0.9:1.1,rotate_y=15,translate=0.05,normalize",
-        "encoding": "exact",
+        "encoding": encoding,
         "device": "cuda",
         "precision": precision,
         "class-map": ",".join(map(str, range(12))),

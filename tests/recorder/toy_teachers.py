@@ -79,6 +79,7 @@ def record_toy(
     views: int = 5,
     augment: str = "scale=0.9:1.1,rotate_y=15,subset=24",
     with_samples: bool = True,
+    class_map: tuple[int, ...] | None = None,
 ) -> None:
     """Record a toy in several blocks, with the real recorder."""
     request = RecordRequest(
@@ -92,5 +93,6 @@ def record_toy(
         block_samples=8,
         threads=1,
         with_samples=with_samples,
+        class_map=class_map,
     )
     record(request, load_teacher(teacher), toy_samples(), Silent())

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
+from kdrec.augment import Array
 from kdrec.store.manifest import Bound
 from kdrec.store.plan import EncodingPlan
 
@@ -67,12 +68,15 @@ class Encoding(Protocol):
     Attributes:
         arrays: Names of the arrays it stores.
         is_plain: Whether any implementation of Zarr reads its recordings, without kdrec's codecs.
+        reduces: Whether it keeps a small part of a record's logits. It finds that part, and checks
+            it, on whatever device they lie: they may be torch's where others take numpy's only.
         dials: What can be asked of it, with defaults; None where it is derived.
     """
 
     name: ClassVar[str]
     arrays: ClassVar[tuple[str, ...]]
     is_plain: ClassVar[bool]
+    reduces: ClassVar[bool]
     dials: ClassVar[Mapping[str, float | int | None]]
 
     def fit(self, asked: EncodingPlan, logits_MC: Logits) -> FittedEncoding:
@@ -82,7 +86,7 @@ class Encoding(Protocol):
             InvalidInputError: It cannot keep what is asked.
         """
 
-    def to_stored(self, logits_GSC: Logits, asked: EncodingPlan, bound: Bound) -> Stored:
+    def to_stored(self, logits_GSC: Array, asked: EncodingPlan, bound: Bound) -> Stored:
         """Values of the arrays, (G, S, width) each; what their codecs lose comes on top.
 
         Raises:
@@ -93,7 +97,7 @@ class Encoding(Protocol):
         """Logits of all classes, (records, C), from values of the arrays, (records, width) each."""
 
     def beyond(
-        self, teacher_MC: Logits, stored: Stored, bounds: Sequence[Bound], *, slack: float
+        self, teacher_MC: Array, stored: Stored, bounds: Sequence[Bound], *, slack: float
     ) -> Rows:
         """Of which records, (M,), the stored values are further off than the bounds allow.
 
@@ -109,6 +113,7 @@ class DenseArray:
     """What encodings have in common that keep every class in one array, `logits`."""
 
     arrays: ClassVar[tuple[str, ...]] = ("logits",)
+    reduces: ClassVar[bool] = False
 
     def to_logits(self, stored: Stored, num_classes: int) -> Logits:
         return stored["logits"].astype(np.float32, copy=False)

@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 from zarr.codecs import BloscCodec, Crc32cCodec
 
+from kdrec.augment import Array, like, namespace, to_host
 from kdrec.errors import IntegrityError, InvalidInputError
 from kdrec.store.compact import CompactCodec, Dial, fit_grid
 from kdrec.store.encodings.encoding import (
@@ -34,6 +35,7 @@ class TopK:
 
     name: ClassVar[str] = "topk"
     is_plain: ClassVar[bool] = False
+    reduces: ClassVar[bool] = True
     arrays: ClassVar[tuple[str, ...]] = ("logits", "classes", "mass")
     dials: ClassVar[Mapping[str, float | int | None]] = {"kept": 32, "max_error": 0.05}
 
@@ -55,7 +57,7 @@ class TopK:
         )
         return FittedEncoding(Bound(relative=2.0**-21, absolute=asked.max_error), arrays)
 
-    def to_stored(self, logits_GSC: Logits, asked: EncodingPlan, bound: Bound) -> Stored:
+    def to_stored(self, logits_GSC: Array, asked: EncodingPlan, bound: Bound) -> Stored:
         assert asked.kept is not None, "plan_encoding fills it"
         views, samples, num_classes = logits_GSC.shape
         sparse = SparseLogits.of(logits_GSC.reshape(-1, num_classes), asked.kept)
@@ -81,16 +83,20 @@ class TopK:
         return SparseLogits(stored["logits"], stored["classes"], stored["mass"], num_classes)
 
     def beyond(
-        self, teacher_MC: Logits, stored: Stored, bounds: Sequence[Bound], *, slack: float
+        self, teacher_MC: Array, stored: Stored, bounds: Sequence[Bound], *, slack: float
     ) -> Rows:
         """Kept logits beyond the bound, kept classes not among the largest, wrong masses."""
+        xp = namespace(teacher_MC)
         kept = stored["logits"].shape[-1]
         true = SparseLogits.of(teacher_MC, kept)
-        theirs_MK = np.take_along_axis(teacher_MC, stored["classes"].astype(np.int64), axis=1)
+        classes_MK = like(stored["classes"].astype(np.int64), teacher_MC)
+        theirs_MK = to_host(xp.take_along_axis(teacher_MC, classes_MK, axis=1))
         off_MK = beyond_bound(theirs_MK, stored["logits"], bounds, slack=slack)
-        scale_M1 = np.maximum(1.0, np.abs(teacher_MC).max(axis=1, keepdims=True))
-        # What was chosen and summed were the logits of the recording that this was converted from.
-        before_M1 = greatest_error(teacher_MC, bounds[:-1]) + slack * scale_M1
+        greatest_M1 = to_host(xp.max(xp.abs(teacher_MC), axis=1, keepdims=True))
+        scale_M1 = np.maximum(1.0, greatest_M1)
+        before_M1 = slack * scale_M1
+        if bounds[:-1]:  # chosen and summed were logits of the recording this was converted from
+            before_M1 = before_M1 + greatest_error(to_host(teacher_MC), bounds[:-1])
         lower_MK = theirs_MK < true.values_BK[:, -1:] - 2 * before_M1
         allowed_M1 = _MASS_ROUNDING * scale_M1 + before_M1
         mass_M2 = ~(np.abs(stored["mass"] - true.mass_B2) <= allowed_M1)

@@ -1,5 +1,6 @@
 """What every request leaves behind: an id, a line in the log, numbers, headers that protect."""
 
+import itertools
 import logging
 import re
 import secrets
@@ -7,9 +8,11 @@ import time
 from collections.abc import Callable
 from contextvars import ContextVar
 
+from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kdrec.api.metrics import RequestMetrics
+from kdrec.api.problems import on_bug
 
 REQUEST_ID = "X-Request-ID"
 request_id: ContextVar[str] = ContextVar("request_id", default="")
@@ -39,7 +42,8 @@ class Observation:
     Args:
         app: The rest of the service.
         metrics: Where they are counted.
-        make_id: Makes the id of a request that brings none.
+        make_id: Makes the id of a request that brings none; by default a number that no other
+            request of this process has, after some digits that no other process has.
         clock: Seconds that never run backwards.
     """
 
@@ -48,12 +52,12 @@ class Observation:
         app: ASGIApp,
         *,
         metrics: RequestMetrics,
-        make_id: Callable[[], str] = lambda: secrets.token_hex(8),
+        make_id: Callable[[], str] | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._app = app
         self._metrics = metrics
-        self._make_id = make_id
+        self._make_id = make_id or _numbered_ids()
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -68,6 +72,11 @@ class Observation:
         self._metrics.in_flight.inc()
         try:
             await self._app(scope, receive, seen.send)
+        except Exception as error:
+            if not seen.has_begun:
+                problem = await on_bug(Request(scope), error)
+                await problem(scope, receive, seen.send)
+            raise  # for the log
         finally:
             self._metrics.in_flight.dec()
             self._note(scope, seen, self._clock() - started)
@@ -99,6 +108,7 @@ class _Seen:
     def __init__(self, scope: Scope, send: Send, identifier: str) -> None:
         self.identifier = identifier
         self.status = 500  # of an answer that never began
+        self.has_begun = False
         self.num_bytes = 0
         self.is_delegated = False  # to nginx, which knows when it is sent, and has a line for it
         self._scope = scope
@@ -109,7 +119,7 @@ class _Seen:
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self.status = message["status"]
+            self.status, self.has_begun = message["status"], True
             headers = [*message["headers"], *self._added]
             self.is_delegated = any(name == _DELEGATED for name, _ in headers)
             if self.is_delegated:
@@ -118,6 +128,11 @@ class _Seen:
         else:
             self.num_bytes += len(message.get("body", b""))
         await self._send(message)
+
+
+def _numbered_ids() -> Callable[[], str]:
+    process, numbers = secrets.token_hex(4), itertools.count()
+    return lambda: f"{process}{next(numbers):08x}"
 
 
 def _route(scope: Scope) -> str:

@@ -55,7 +55,7 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(KdrecError, _on_kdrec_error)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
-    app.add_exception_handler(Exception, _on_bug)
+    app.add_exception_handler(Exception, on_bug)
 
 
 async def _on_kdrec_error(request: Request, error: Exception) -> Response:
@@ -93,8 +93,8 @@ async def _on_invalid_request(request: Request, error: Exception) -> Response:
     return respond(request, status, ErrorKind.INVALID_INPUT, "; ".join(parts))
 
 
-async def _on_bug(request: Request, _: Exception) -> Response:
-    """The traceback is for the log; the one who asks may be anybody."""
+async def on_bug(request: Request, _: Exception) -> Response:
+    """What no one expected; the traceback is for the log, the one who asks may be anybody."""
     detail = "the server failed in a way it did not expect; its log has the traceback: report it"
     return respond(request, HTTPStatus.INTERNAL_SERVER_ERROR, ErrorKind.SERVICE, detail)
 

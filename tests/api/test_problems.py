@@ -9,6 +9,7 @@ from fastapi import FastAPI
 
 from kdrec import errors
 from kdrec.api import ServiceSettings, create_app
+from kdrec.api.access import VisibleCatalog
 from kdrec.api.problems import install_problem_handlers
 from kdrec.errors import ErrorKind, KdrecError
 
@@ -131,3 +132,35 @@ def test_the_documentation_shows_every_address(finished: Path) -> None:
     responses = schema["paths"]["/v1/recordings/{name}"]["get"]["responses"]
     assert responses.keys() == {"200", "4XX", "5XX"}
     assert "application/problem+json" in responses["4XX"]["content"]
+
+
+@pytest.mark.parametrize(
+    ("broken", "path"),
+    [("recall", "/v1/recordings/mn/zarr/logits/c/0/1/0"), ("names", "/v1/recordings")],
+)
+def test_a_bug_is_one_problem_with_an_id_also_where_the_framework_is_not_asked(
+    finished: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    broken: str,
+    path: str,
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(VisibleCatalog, broken, fail)
+    transport = httpx.ASGITransport(
+        create_app(ServiceSettings(root=finished)), raise_app_exceptions=False
+    )
+
+    async def ask() -> httpx.Response:
+        async with httpx.AsyncClient(transport=transport, base_url="http://kdrec") as client:
+            return await client.get(path)
+
+    found = asyncio.run(ask())
+    assert (found.status_code, found.json()["kind"]) == (500, ErrorKind.SERVICE)
+    assert found.headers["x-content-type-options"] == "nosniff"
+    assert found.headers["x-request-id"]
+    told = [record for record in caplog.records if "did not expect" in record.message]
+    assert len(told) == 1
+    assert "a bug" not in found.text

@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.programs import KDREC, environment
+from tests.programs import Finished, environment, kdrec
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 LAUNCHERS = ("kdrec", "torchrun", "srun")
 
 
 def stand_in(folder: Path, name: str) -> None:
-    """A launcher that starts its command once, as the first process."""
-    kdrec = " ".join(KDREC)
+    """A launcher that starts its command once, as the first process; kdrec says what it was told."""
+    told = 'printf "%s\\0" "$@"'
     program = {
-        "kdrec": f'exec {kdrec} "$@"',
-        "torchrun": f'while [ "$1" != kdrec.cli ]; do shift; done; shift; exec {kdrec} "$@"',
+        "kdrec": told,
+        "torchrun": f'while [ "$1" != kdrec.cli ]; do shift; done; shift; {told}',
         "srun": 'while [ "${1#-}" != "$1" ]; do shift; done; exec "$@"',
     }[name]
     path = folder / name
@@ -26,21 +26,26 @@ def stand_in(folder: Path, name: str) -> None:
     path.chmod(0o755)
 
 
-def run(script: str, folder: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def run(script: str, folder: Path, env: dict[str, str]) -> Finished:
+    """Run a script, and the one command of kdrec that is in it."""
     (folder / "bin").mkdir()
     for name in LAUNCHERS:
         stand_in(folder / "bin", name)
     found = {"PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"}
     # No GPU is needed to see that the command is understood.
     script = script.replace("--device cuda", "--device cpu")
-    return subprocess.run(
+    done = subprocess.run(
         ["sh", "-c", script],
         capture_output=True,
         text=True,
         cwd=folder,
         env=environment(found | env),
         timeout=120,
+        check=True,
     )
+    *arguments, nothing_after = done.stdout.split("\0")
+    assert nothing_after == ""
+    return kdrec(*arguments, cwd=folder, env=env)
 
 
 @pytest.mark.parametrize("name", ["torchrun.sh", "slurm_array.sh", "slurm_srun.sh"])
@@ -48,16 +53,16 @@ def test_a_script_is_understood_up_to_the_files_that_are_not_here(
     name: str, tmp_path: Path
 ) -> None:
     done = run((EXAMPLES / name).read_text(), tmp_path, {"SLURM_ARRAY_TASK_ID": "3"})
-    assert done.returncode == 3, done.stderr
-    assert "modelnet40_hdf5/" in done.stderr
+    assert done.code == 3, done.err
+    assert "modelnet40_hdf5/" in done.err
 
 
 def test_the_command_of_the_kubernetes_job_is_understood(tmp_path: Path) -> None:
     text = (EXAMPLES / "kubernetes.yaml").read_text()
     (block,) = re.findall(r">-\n((?: {14}.*\n)+)", text)
     done = run(" ".join(block.split()), tmp_path, {"JOB_COMPLETION_INDEX": "7"})
-    assert done.returncode == 3, done.stderr
-    assert "/data/modelnet40_hdf5/" in done.stderr
+    assert done.code == 3, done.err
+    assert "/data/modelnet40_hdf5/" in done.err
 
 
 def test_every_example_is_looked_at() -> None:

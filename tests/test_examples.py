@@ -14,7 +14,7 @@ LAUNCHERS = ("kdrec", "torchrun", "srun")
 
 
 def stand_in(folder: Path, name: str) -> None:
-    """A launcher that starts its command once, as the first process; kdrec says what it was told."""
+    """A launcher that starts its command once, as the first process; kdrec says what it is told."""
     told = 'printf "%s\\0" "$@"'
     program = {
         "kdrec": told,

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from kdrec.augment import Array, ViewParameters, like, namespace, to_host
+from kdrec.augment import Array, ViewParameters, like, to_host
 from kdrec.errors import ConflictError
 from kdrec.recorder.passes import TeacherPass
 from kdrec.store import TEACHER_SLACK, Block, Plan, ProofRecords, choose_proof
@@ -44,8 +44,7 @@ def check_proof(plan: Plan, proof: ProofRecords, block: Block, logits_GSC: Array
     views, samples = proof.views_M[rows], proof.samples_M[rows]
     places = (views - block.views.start) * len(block.samples) + samples - block.samples.start
     records_KC = logits_GSC.reshape(-1, logits_GSC.shape[-1])
-    found_KC = namespace(logits_GSC).take(records_KC, like(places, logits_GSC), axis=0)
-    _compare(plan, proof, rows, to_host(found_KC))
+    _compare(plan, proof, rows, to_host(records_KC[like(places, logits_GSC)]))
 
 
 def _compare(

@@ -46,7 +46,7 @@ def accuracy(
     _check_range("class map entries", map_L, num_classes)
     _check_range("labels", labels_B, len(map_L))
     xp = namespace(logits_BC)
-    mapped_BL = xp.take(logits_BC, like(map_L, logits_BC), axis=1)
+    mapped_BL = logits_BC[:, like(map_L, logits_BC)]
     among_all = to_host(xp.argmax(logits_BC, axis=1)) == map_L[labels_B]
     among_mapped = to_host(xp.argmax(mapped_BL, axis=1)) == labels_B
     return CorrectCounts(int(among_all.sum()), int(among_mapped.sum()))

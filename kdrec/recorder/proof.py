@@ -42,9 +42,9 @@ def check_proof(plan: Plan, proof: ProofRecords, block: Block, logits_GSC: Array
         & np.isin(proof.samples_M, np.asarray(block.samples))
     )
     views, samples = proof.views_M[rows], proof.samples_M[rows]
-    places = (views - block.views.start) * len(block.samples) + samples - block.samples.start
-    records_KC = logits_GSC.reshape(-1, logits_GSC.shape[-1])
-    _compare(plan, proof, rows, to_host(records_KC[like(places, logits_GSC)]))
+    view_K, sample_K = views - block.views.start, samples - block.samples.start
+    found_KC = logits_GSC[like(view_K, logits_GSC), like(sample_K, logits_GSC)]
+    _compare(plan, proof, rows, to_host(found_KC))
 
 
 def _compare(

@@ -26,8 +26,8 @@ _PROBLEM: dict[str, Any] = {
 class _Service(FastAPI):
     """The framework behind what every request passes first: files are sent without asking it.
 
-    As the framework's own middleware these would come after its telemetry, which alone takes an
-    eighth of the time that a permission takes.
+    As the framework's own middleware these would come after its telemetry, which looks for its
+    providers with every request.
     """
 
     def __init__(self, state: ServiceState, **described: Any) -> None:

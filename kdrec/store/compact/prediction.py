@@ -95,6 +95,8 @@ def residuals(
 ) -> tuple[Integers, Prediction]:
     """What the prediction leaves, and the prediction with the precision that decoding needs.
 
+    Coefficients that make more of huge integers than 32 bits hold are left away.
+
     Args:
         values_GKS: Cells, 0 in the top class, then steps.
         tops_GS: The top class of each record, whose residual is 0 and need not be kept.
@@ -107,10 +109,14 @@ def residuals(
     held = 2 * COEFFICIENT_SCALE * greatest
     if MEAN_SCALE * len(values_GKS) * greatest < _OFTEN_DIVISIBLE and held < _EXACT:
         # If all residuals come out this small, then every sum on the way was exact.
-        _code(values_GKS, tops_GS, replace(prediction, single=True), found)
-        if held + (reach + COEFFICIENT_SCALE) * _greatest(found) < _EXACT:
-            return found, replace(prediction, single=True)
-    _code(values_GKS, tops_GS, prediction, found)
+        single = replace(prediction, single=True)
+        exact = (_EXACT - held - 1) // (reach + COEFFICIENT_SCALE)
+        if _code(values_GKS, tops_GS, single, found, greatest=exact):
+            return found, single
+    if not _code(values_GKS, tops_GS, prediction, found):
+        plain = no_prediction(values_GKS.shape[1]).coefficients
+        prediction = replace(prediction, coefficients=plain)
+        _code(values_GKS, tops_GS, prediction, found)
     return found, prediction
 
 
@@ -144,8 +150,18 @@ def _matrices(prediction: Prediction, kind: int, dtype: Any) -> Iterator[tuple[s
 
 
 def _code(
-    values_GKS: Integers, tops_GS: Integers, prediction: Prediction, out_GKS: Integers
-) -> None:
+    values_GKS: Integers,
+    tops_GS: Integers,
+    prediction: Prediction,
+    out_GKS: Integers,
+    *,
+    greatest: int = 2**31 - 1,
+) -> bool:
+    """Fill in the residuals.
+
+    Returns:
+        Whether all are of magnitude up to `greatest`; if not, what is filled in means nothing.
+    """
     dtype = _precision(prediction)
     weights = [prediction.weights(kind, dtype) for kind in (0, LATER)]
     columns = np.arange(values_GKS.shape[1])[:, None]
@@ -156,7 +172,12 @@ def _code(
             missing_KS = values_KS - expected.of(tops_S, columns_first=True)
             expected.note(values_KS)
             kept_KS = (columns != tops_S).astype(dtype)
-            out_GKS[view, :, piece] = _unexplained(missing_KS, weights[min(view, LATER)], kept_KS)
+            with np.errstate(over="ignore", invalid="ignore"):  # single precision may overflow
+                found_KS = _unexplained(missing_KS, weights[min(view, LATER)], kept_KS)
+            if not (found_KS.max(initial=0) <= greatest and found_KS.min(initial=0) >= -greatest):
+                return False  # or not a number
+            out_GKS[view, :, piece] = found_KS
+    return True
 
 
 def _unexplained(missing_KS: Any, weights_KB: Any, kept_KS: Any) -> Any:

@@ -98,6 +98,18 @@ def test_large_integers_are_not_said_to_do_in_single_precision() -> None:
     np.testing.assert_array_equal(restored(left, tops, stated), values)
 
 
+def test_coefficients_that_make_more_of_integers_than_32_bits_hold_are_left_away() -> None:
+    values = np.full((1, 7, 4), 6928133, dtype=np.int32)
+    values[0, 5, 0], values[0, 6, 2] = -14424222, -7402677
+    values[0, [0, 1, 4, 5], [1, 0, 3, 2]] = 0
+    tops = np.array([[1, 0, 5, 4]], dtype=np.int32)
+    fitted = fit_prediction(values, tops)
+    left, stated = residuals(values, tops, fitted)
+    assert fitted.coefficients.any()
+    assert not stated.coefficients.any()
+    np.testing.assert_array_equal(restored(left, tops, stated), values)
+
+
 def test_what_goes_together_is_predicted() -> None:
     values, tops = with_tops(alike(8, 41, 2000))
     left, _ = residuals(values, tops, fit_prediction(values, tops))

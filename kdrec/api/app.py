@@ -9,7 +9,8 @@ from starlette.types import Receive, Scope, Send
 from kdrec.api.admission import Admission
 from kdrec.api.hot_path import HotPath
 from kdrec.api.metrics import RequestMetrics
-from kdrec.api.observation import Observation
+from kdrec.api.observation import Observation, RequestIds
+from kdrec.api.permissions import Permissions
 from kdrec.api.problems import PROBLEM_TYPE, Problem, install_problem_handlers
 from kdrec.api.routes import files, health, recordings, records
 from kdrec.api.settings import ServiceSettings
@@ -35,7 +36,9 @@ class _Service(FastAPI):
         self.state.service = state
         hot_path = HotPath(super().__call__, state=state)
         admission = Admission(hot_path, max_requests=state.settings.max_requests)
-        self._first = Observation(admission, metrics=RequestMetrics(state.registry))
+        metrics, ids = RequestMetrics(state.registry), RequestIds()
+        self._first = Observation(admission, metrics=metrics, ids=ids)
+        self.permissions = Permissions(state, metrics=metrics, ids=ids)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._first(scope, receive, send)

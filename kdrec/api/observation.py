@@ -5,7 +5,7 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 
 from fastapi import Request
@@ -42,8 +42,7 @@ class Observation:
     Args:
         app: The rest of the service.
         metrics: Where they are counted.
-        make_id: Makes the id of a request that brings none; by default a number that no other
-            request of this process has, after some digits that no other process has.
+        ids: Of requests.
         clock: Seconds that never run backwards.
     """
 
@@ -52,20 +51,19 @@ class Observation:
         app: ASGIApp,
         *,
         metrics: RequestMetrics,
-        make_id: Callable[[], str] | None = None,
+        ids: "RequestIds",
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._app = app
         self._metrics = metrics
-        self._make_id = make_id or _numbered_ids()
+        self._ids = ids
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        brought = next((value for name, value in scope["headers"] if name == _REQUEST_ID), b"")
-        identifier = brought.decode() if _KNOWN_ID.fullmatch(brought) else self._make_id()
+        identifier = self._ids.of(scope["headers"])
         request_id.set(identifier)
         seen = _Seen(scope, send, identifier)
         started = self._clock()
@@ -113,26 +111,58 @@ class _Seen:
         self.is_delegated = False  # to nginx, which knows when it is sent, and has a line for it
         self._scope = scope
         self._send = send
-        policy = _DOCUMENTATION if scope["path"] == "/docs" else _NOTHING
-        named = (_REQUEST_ID, identifier.encode())
-        self._added = (named, *_PROTECTING, (_POLICY, policy))
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status, self.has_begun = message["status"], True
-            headers = [*message["headers"], *self._added]
-            self.is_delegated = any(name == _DELEGATED for name, _ in headers)
-            if self.is_delegated:
-                headers.append((_TOKEN_NAME, self._scope.get("kdrec.token", "").encode()))
-            message["headers"] = headers
+            self.is_delegated = any(name == _DELEGATED for name, _ in message["headers"])
+            added = added_fields(
+                self.identifier,
+                policy=_DOCUMENTATION if self._scope["path"] == "/docs" else _NOTHING,
+                delegated_by=self._scope.get("kdrec.token", "") if self.is_delegated else None,
+            )
+            message["headers"] = [*message["headers"], *added]
         else:
             self.num_bytes += len(message.get("body", b""))
         await self._send(message)
 
 
-def _numbered_ids() -> Callable[[], str]:
+class RequestIds:
+    """Ids of requests: what they bring, or some digits of this process and a number.
+
+    Args:
+        make: Makes the id of a request that brings none.
+    """
+
+    def __init__(self, make: Callable[[], str] | None = None) -> None:
+        self._make = make or _numbered()
+
+    def of(self, fields: Iterable[tuple[bytes, bytes]]) -> str:
+        """The id of the request with these headers."""
+        brought = next((value for name, value in fields if name == _REQUEST_ID), b"")
+        return brought.decode() if _KNOWN_ID.fullmatch(brought) else self._make()
+
+
+def _numbered() -> Callable[[], str]:
     process, numbers = secrets.token_hex(4), itertools.count()
     return lambda: f"{process}{next(numbers):08x}"
+
+
+def added_fields(
+    identifier: str, *, policy: bytes = _NOTHING, delegated_by: str | None = None
+) -> Iterator[tuple[bytes, bytes]]:
+    """What every answer has in its head.
+
+    Args:
+        identifier: Of the request.
+        policy: What a browser may load.
+        delegated_by: Name of the token, where nginx sends the file and has the line in the log.
+    """
+    yield _REQUEST_ID, identifier.encode()
+    yield from _PROTECTING
+    yield _POLICY, policy
+    if delegated_by is not None:
+        yield _TOKEN_NAME, delegated_by.encode()
 
 
 def _route(scope: Scope) -> str:

@@ -5,10 +5,12 @@ import logging
 from typing import Any, ClassVar, cast
 
 from fastapi import Request
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from kdrec.api.file_parts import FILE_PARTS, FileSendingTransport
 from kdrec.api.open_file import SENDS_FILES
+from kdrec.api.permissions import Permissions
 from kdrec.errors import InvalidInputError
 
 _STOPPING = "kdrec_stopping"
@@ -33,6 +35,7 @@ class OrderlyProtocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self.app_state.setdefault(_STOPPING, asyncio.Event())
         self._head_limit = self.config.h11_max_incomplete_event_size or _MOST_HEAD_BYTES
+        self._permissions = _permissions_of(self.app)
         self._in_head = False
         self._field_bytes = 0
         self._unfinished_bytes = 0
@@ -68,7 +71,27 @@ class OrderlyProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
-        super().on_headers_complete()
+        if not self._answer_at_once():
+            super().on_headers_complete()
+
+    def _answer_at_once(self) -> bool:
+        """Answer what needs no waiting, unless an earlier answer of this connection does."""
+        is_next = self.cycle is None or self.cycle.response_complete
+        if self._permissions is None or not is_next or self.flow.write_paused:
+            return False
+        if self.parser.get_http_version() != "1.1" or not self.parser.should_keep_alive():
+            return False
+        found = self._permissions.answer(self.parser.get_method(), self.url, self.headers)
+        if found is None:
+            return False
+        fields = (b"%s: %s\r\n" % field for field in (*self.server_state.default_headers, *found))
+        self.transport.write(b"HTTP/1.1 200 OK\r\n%s\r\n" % b"".join(fields))
+        self.on_response_complete()
+        return True
+
+    def on_message_complete(self) -> None:
+        if self.cycle is not None:  # so far all was answered at once
+            super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no request; in the middle of an answer there is no place to say so."""
@@ -118,6 +141,14 @@ class OrderlyProtocol(HttpToolsProtocol):
     def shutdown(self) -> None:
         self.app_state[_STOPPING].set()
         super().shutdown()
+
+
+def _permissions_of(app: Any) -> Permissions | None:
+    while isinstance(app, ProxyHeadersMiddleware):
+        app = app.app
+    found = getattr(app, "permissions", None)
+    assert found is None or isinstance(found, Permissions)
+    return found
 
 
 def is_stopping(request: Request) -> bool:

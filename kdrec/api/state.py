@@ -59,15 +59,18 @@ class ServiceState:
             probe=CapacityLimiter(1),
         )
 
-    def grant(self, request: Request) -> Grant:
+    def grant(self, authorization: str | None) -> Grant:
         """What the one who asks may read.
+
+        Args:
+            authorization: The header of this name.
 
         Raises:
             ServiceError: A token is asked for, and this is none.
         """
         if self.tokens is None:
             return ANYONE
-        return authorize(request.headers.get("authorization"), self.tokens.current())
+        return authorize(authorization, self.tokens.current())
 
     def caching(self, *, immutable: bool = False) -> str:
         """The `Cache-Control` of an answer; see `cache_control`."""

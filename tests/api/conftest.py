@@ -5,9 +5,8 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from queue import Queue
 from typing import Any
 
 import httpx
@@ -16,7 +15,6 @@ import pytest
 from fastapi import FastAPI
 
 from kdrec.api import ServiceSettings, create_app
-from kdrec.api.server import BoundService
 from kdrec.augment import Augmentation, parse_augmentation
 from kdrec.store import (
     BlockGrid,
@@ -31,6 +29,7 @@ from kdrec.store import (
     find_manifest,
     plan_encoding,
 )
+from tests.api.services import running
 
 Record = Callable[..., None]
 Ask = Callable[..., httpx.Response]
@@ -141,22 +140,6 @@ def ask() -> Ask:
         return asyncio.run(send(root, method, path, headers or {}))
 
     return once
-
-
-@contextmanager
-def running(root: Path | str, **settings: Any) -> Iterator[str]:
-    """The address of a real server in a thread."""
-    ready: Queue[str] = Queue()
-    told = ServiceSettings(root=root, port=0, **settings)
-    with closing(BoundService(told, on_ready=ready.put)) as service:
-        thread = threading.Thread(target=service.run)
-        thread.start()
-        try:
-            yield ready.get(timeout=10)
-        finally:
-            service.stop()
-            thread.join(timeout=10)
-    assert not thread.is_alive()
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import httpx
@@ -22,33 +22,12 @@ from kdrec.api.logs import logging_config
 from kdrec.api.metrics import RecordingMetrics
 from kdrec.api.server import BoundService
 from kdrec.errors import InvalidInputError
+from tests.api.services import numbers, serving
 from tests.programs import start
 
 Serve = Callable[..., str]
 HangingDisk = Callable[[Path], AbstractContextManager[threading.Event]]
 FILE = "/v1/recordings/mn/zarr/logits/c/0/1/0"
-
-
-@contextmanager
-def serving(settings: ServiceSettings) -> Iterator[BoundService]:
-    ready = threading.Event()
-    with closing(BoundService(settings, on_ready=lambda _: ready.set())) as service:
-        thread = threading.Thread(target=service.run)
-        thread.start()
-        try:
-            assert ready.wait(30)
-            yield service
-        finally:
-            service.stop()
-            thread.join(30)
-
-
-def numbers(port: int | None) -> dict[str, float]:
-    lines = httpx.get(f"http://127.0.0.1:{port}/metrics").text.splitlines()
-    return {
-        name: float(value)
-        for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")
-    }
 
 
 def access_lines(caplog: pytest.LogCaptureFixture, count: int) -> list[logging.LogRecord]:

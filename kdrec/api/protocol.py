@@ -72,6 +72,8 @@ class OrderlyProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_head = False
         if not self._answer_at_once():
+            # Which an answer at once, to what came just before, has set again.
+            self._unset_keepalive_if_required()
             super().on_headers_complete()
 
     def _answer_at_once(self) -> bool:

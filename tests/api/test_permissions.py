@@ -64,6 +64,14 @@ def client(url: str, given: list[Fields]) -> Iterator[httpx.Client]:
         yield client
 
 
+def exchange(url: str, asked: str) -> bytes:
+    """What comes on one connection until it ends."""
+    address = urlsplit(url)
+    with closing(socket.create_connection((address.hostname, address.port), timeout=20)) as asking:
+        asking.sendall(asked.encode())
+        return b"".join(iter(lambda: asking.recv(65536), b""))
+
+
 def comparable(answer: httpx.Response) -> tuple[int, bytes, list[tuple[str, str]]]:
     told = [(k, v) for k, v in answer.headers.multi_items() if k not in ("date", "x-request-id")]
     return answer.status_code, answer.content, sorted(told)
@@ -143,21 +151,26 @@ def test_it_is_counted_and_has_an_id(root: Path, given: list[Fields]) -> None:
     assert counted["kdrec_requests_in_flight"] == 0
 
 
-def test_answers_come_in_the_order_of_the_requests(url: str, given: list[Fields]) -> None:
-    """Those that wait are not overtaken by those that need not."""
-    with httpx.Client(base_url=url, headers=MINE) as client:
+@pytest.mark.parametrize("keep_alive", [30, 0])
+def test_answers_come_in_the_order_of_the_requests(
+    root: Path,
+    serve_folder: Serve,
+    given: list[Fields],
+    keep_alive: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Those that wait are not overtaken by those that need not, nor cut off for being idle."""
+    monkeypatch.setattr("kdrec.api.workers._KEEP_ALIVE_SECONDS", keep_alive)
+    url = serve_folder(root, accel_prefix="/internal/")
+    with httpx.Client(base_url=url) as client:
         client.get(FILE)
-    paths = [FILE, "/healthz", FILE, f"{FILE}/nothing", FILE, FILE, "/healthz", FILE]
-    head = "GET {} HTTP/1.1\r\nHost: kdrec\r\nX-Request-ID: {}\r\nAuthorization: {}\r\n{}\r\n"
+    paths = [FILE, "/readyz", FILE, f"{FILE}/nothing", FILE, FILE, "/healthz"]
+    head = "GET {} HTTP/1.1\r\nHost: kdrec\r\nX-Request-ID: {}\r\n{}\r\n"
     asked = "".join(
-        head.format(path, number, MINE["Authorization"], "Connection: close\r\n" * last)
+        head.format(path, number, "Connection: close\r\n" * (path == paths[-1]))
         for number, path in enumerate(paths)
-        for last in [number == len(paths) - 1]
     )
-    address = urlsplit(url)
-    with closing(socket.create_connection((address.hostname, address.port), timeout=20)) as asking:
-        asking.sendall(asked.encode())
-        answer = b"".join(iter(lambda: asking.recv(65536), b""))
+    answer = exchange(url, asked)
     assert re.findall(rb"x-request-id: (\d+)\r\n", answer) == [b"%d" % n for n in range(len(paths))]
     assert answer.count(b"x-accel-redirect") == paths.count(FILE)
     assert given

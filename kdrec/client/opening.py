@@ -28,6 +28,7 @@ from kdrec.store import (
     Block,
     LocalStorage,
     RecordingReader,
+    check_apart,
     is_temporary,
 )
 
@@ -195,6 +196,7 @@ def fetch(
     Raises:
         ConflictError: The folder holds another recording.
         AlreadyExistsError: The folder holds something else.
+        InvalidInputError: It lies within a recording.
     """
     _check_target(folder)
     transport, summary = reach(url, token=token)
@@ -235,6 +237,7 @@ def _appearing(
 def _check_target(folder: Path) -> None:
     if folder.is_file():
         raise AlreadyExistsError(f"{folder} is a file; give the name of a folder")
+    check_apart(folder)
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     foreign = {name for name in names - OWN_NAMES if not is_temporary(name)}
     if foreign:

@@ -45,7 +45,7 @@ from kdrec.store.manifest import (
 )
 from kdrec.store.memory import MemoryStorage
 from kdrec.store.object_storage import OBJECT_SCHEMES, ObjectStorage, is_object_address
-from kdrec.store.places import open_place
+from kdrec.store.places import check_apart, open_place
 from kdrec.store.plan import (
     Block,
     BlockGrid,
@@ -145,6 +145,7 @@ __all__ = [
     "beyond_bound",
     "block_of_entry",
     "block_of_shard",
+    "check_apart",
     "check_key",
     "check_not_converted",
     "check_same_plan",

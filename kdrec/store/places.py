@@ -5,6 +5,7 @@ from pathlib import Path
 
 from kdrec.errors import InvalidInputError
 from kdrec.store.lease import LEASE_SECONDS, LeaseTimes
+from kdrec.store.ledger import HEADER_KEY
 from kdrec.store.object_storage import OBJECT_SCHEMES, ObjectStorage, is_object_address
 from kdrec.store.storage import LocalStorage, RecordingPlace
 
@@ -19,8 +20,8 @@ def open_place(where: str | Path) -> RecordingPlace:
         where: A folder, or an address of an object store such as `s3://BUCKET/NAME.zarr`.
 
     Raises:
-        InvalidInputError: The address is none that can be written to, or the environment lacks what
-            the store needs.
+        InvalidInputError: The address is none that can be written to, the folder lies within a
+            recording, or the environment lacks what the store needs.
     """
     scheme, separator, _ = str(where).partition("://")
     if separator and scheme not in OBJECT_SCHEMES:  # as a path it would be a folder named http:
@@ -30,7 +31,23 @@ def open_place(where: str | Path) -> RecordingPlace:
         )
     if is_object_address(str(where)):
         return ObjectStorage(str(where), times=_lease_times(os.environ.get(LEASE_VARIABLE)))
-    return LocalStorage(Path(where).expanduser())
+    folder = Path(where).expanduser()
+    check_apart(folder)
+    return LocalStorage(folder)
+
+
+def check_apart(folder: Path) -> None:
+    """Whether a folder lies outside of every recording.
+
+    Raises:
+        InvalidInputError: It lies within one.
+    """
+    for parent in Path(os.path.realpath(folder)).parents:
+        if os.path.isfile(parent / HEADER_KEY):  # noqa: PTH113 - no error where one may not look
+            raise InvalidInputError(
+                f"{folder} lies within the recording {parent}, which holds nothing but its own "
+                "files; give a folder outside of it"
+            )
 
 
 def _lease_times(text: str | None) -> LeaseTimes:

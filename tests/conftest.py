@@ -15,6 +15,7 @@ from tests.buckets import S3Server, s3_server
 
 # There are as many workers as cores, and more. Before anybody imports torch.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # else processes that load torch again
 # How long an example takes is the machine's affair: no test asserts a time.
 settings.register_profile("kdrec", deadline=None)
 settings.load_profile("kdrec")

@@ -9,7 +9,8 @@ matplotlib, a service the web framework.
 import os
 
 # Before the imports: libraries read these while they are imported.
-os.environ |= {"OMP_NUM_THREADS": "1", "COLUMNS": "300", "NO_COLOR": "1", "TERM": "dumb"}
+os.environ |= {"OMP_NUM_THREADS": "1", "TORCHINDUCTOR_COMPILE_THREADS": "1"}
+os.environ |= {"COLUMNS": "300", "NO_COLOR": "1", "TERM": "dumb"}
 
 
 import array_api_compat.numpy

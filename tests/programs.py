@@ -59,6 +59,20 @@ def python(code: str, *arguments: str | Path, cwd: Path | None = None) -> Finish
     return _finished(["-c", code, *arguments], cwd, None)
 
 
+_TORCHRUN = """
+import os
+from torch.distributed.run import main
+del os.environ["OMP_NUM_THREADS"]  # torchrun sets it, for its processes only
+main()
+"""
+
+
+def torchrun(*arguments: str | Path) -> Finished:
+    """Run a command in two processes, started by torchrun, to their end."""
+    launched = ("--standalone", "--nproc-per-node", "2", "-m", "kdrec.cli")
+    return python(_TORCHRUN, *launched, *arguments)
+
+
 def _finished(
     arguments: Sequence[str | Path], cwd: Path | None, env: Mapping[str, str] | None
 ) -> Finished:

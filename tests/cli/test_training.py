@@ -1,10 +1,8 @@
 """`kdrec train` and `kdrec evaluate` as programs: files, kills, several teachers and processes."""
 
 import csv
-import json
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,7 +13,7 @@ from kdrec.errors import InvalidInputError
 from kdrec.samples import make_shapes
 from kdrec.student import TrainSettings, read_checkpoint
 from kdrec.testing import make_plan, make_recording
-from tests.programs import KDREC, environment, kdrec, service
+from tests.programs import KDREC, environment, kdrec, service, torchrun
 
 TEST = ("--test", "shapes", "--test-arg", "count=24", "--test-arg", "num_points=32",
         "--test-arg", "seed=1")  # fmt: skip
@@ -138,26 +136,20 @@ def test_killed_at_any_step_the_weights_are_those_of_an_undisturbed_run(
 def test_two_processes_train_the_student_of_one(
     tmp_path: Path, recording: Path, student: str
 ) -> None:
-    command = ["train", str(recording), "--student", student, *QUICK, *TEST, "--epochs", "3",
-               "--self-weight=-0.2", "--clip-norm", "1", "--optimizer", "sgd"]  # fmt: skip
+    command = ("train", recording, "--student", student, *QUICK, *TEST, "--epochs", "3",
+               "--self-weight=-0.2", "--clip-norm", "1", "--optimizer", "sgd")  # fmt: skip
     alone = kdrec(*command, "--out", tmp_path / "one", "--json")
     assert alone.code == 0, alone.err
-    launched = [sys.executable, "-m", "torch.distributed.run", "--standalone",
-                "--nproc-per-node", "2", "-m", "kdrec.cli"]  # fmt: skip
-    finished = subprocess.run(
-        [*launched, *command, "--out", str(tmp_path / "two"), "--json"],
-        capture_output=True, text=True, env=environment(), timeout=300,
-    )  # fmt: skip
-    assert finished.returncode == 0, finished.stderr
-    done = json.loads(finished.stdout)
-    assert done["final"]["test_accuracy"] == alone.json["final"]["test_accuracy"]
+    both = torchrun(*command, "--out", tmp_path / "two", "--json")
+    assert both.code == 0, both.err
+    assert both.json["final"]["test_accuracy"] == alone.json["final"]["test_accuracy"]
     ours, theirs = (
         read_checkpoint(tmp_path / name / "last.safetensors").tensors for name in ("one", "two")
     )
     assert ours.keys() == theirs.keys()
     for key in ours:
         torch.testing.assert_close(ours[key], theirs[key], rtol=1e-4, atol=1e-5, msg=key)
-    for mine, other in zip(alone.json["epochs"], done["epochs"], strict=True):
+    for mine, other in zip(alone.json["epochs"], both.json["epochs"], strict=True):
         assert mine["loss"] == pytest.approx(other["loss"], rel=1e-4)
 
 

@@ -4,8 +4,6 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests import fleet
-from tests.programs import contents, environment, kdrec, options
+from tests.programs import contents, kdrec, options, torchrun
 
 # 4 by default, for the time it takes; 20 and more by KDREC_TEST_KILLS=20.
 ROUNDS = int(os.environ.get("KDREC_TEST_KILLS", "4"))
@@ -96,16 +94,10 @@ def test_torchrun_makes_the_recording_of_one_process(tmp_path: Path, teachers: P
         ["record", tmp_path / "one.zarr", *command(teachers, threads=cores)],
         output=tmp_path / "one.out",
     )
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    launcher += ["--nproc-per-node", "2", "-m", "kdrec.cli"]
-    arguments = ["record", str(tmp_path / "r.zarr"), *command(teachers, threads=None), "--json"]
-    alone = {name: value for name, value in environment().items() if name != "OMP_NUM_THREADS"}
-    done = subprocess.run(
-        [*launcher, *arguments], capture_output=True, text=True, timeout=300, env=alone
-    )
-    assert done.returncode == 0, done.stderr
+    done = torchrun("record", tmp_path / "r.zarr", *command(teachers, threads=None), "--json")
+    assert done.code == 0, done.err
     assert fleet.finish(one) == 0, (tmp_path / "one.out").read_text()
-    assert json.loads(done.stdout)["records"] == 240  # one process speaks for both
+    assert done.json["records"] == 240  # one process speaks for both
     assert contents(tmp_path / "r.zarr") == contents(tmp_path / "one.zarr")
     blocks = [
         entry["block"]

@@ -64,7 +64,9 @@ def _refusal(scope: Scope) -> Response | None:
     for noun, size, limit, status in parts:
         if size > limit:
             detail = f"the {noun} has {size} bytes; allowed are {limit}"
-            return respond(Request(scope), status, ErrorKind.INVALID_INPUT, detail)
+            refusal = respond(Request(scope), status, ErrorKind.INVALID_INPUT, detail)
+            refusal.headers["Connection"] = "close"  # so that the rest of it is not read
+            return refusal
     return None
 
 

@@ -15,6 +15,8 @@ from kdrec.api.ranges import content_range, requested_part
 from kdrec.api.recording import Document, ListedFile, ServedRecording
 from kdrec.api.state import ServiceState
 
+_NOT_FOR_OTHERS = frozenset({"if-match", "if-range", "if-unmodified-since"})
+
 
 def answer_file(
     request: Request, recording: ServedRecording, key: str, *, state: ServiceState, address: str
@@ -115,10 +117,13 @@ def answer_document(request: Request, document: Document, *, caching: str) -> Re
 def _is_delegated(request: Request, file: ListedFile) -> bool:
     """Whether the web server in front answers as well: it cuts ranges, but knows not our tag.
 
-    Small documents are not worth a second look at the disk.
+    Nor that times say nothing, and it refuses ranges that may be ignored. Small documents are not
+    worth a second look at the disk.
     """
-    needs_tag = not {"if-range", "if-match"}.isdisjoint(request.headers.keys())
-    return not needs_tag and not file.key.endswith(".json")
+    is_simple = _NOT_FOR_OTHERS.isdisjoint(request.headers.keys())
+    asked = _joined(request, "range")
+    is_cut = asked is None or requested_part(asked, file.digest.size) is not None
+    return is_simple and is_cut and not file.key.endswith(".json")
 
 
 def _validators(file: Document | ListedFile, caching: str) -> dict[str, str]:

@@ -72,7 +72,8 @@ class FileSendingTransport:
             self._waiting.clear()
             self._transport.abort()
         if self._closes and not self._waiting:
-            self._transport.close()
+            # Not now: asyncio may be about to say that it has sent all, and would close it again.
+            asyncio.get_running_loop().call_soon(self._transport.close)
         return not self._waiting and not self._transport.get_write_buffer_size()
 
     def _takes_more(self) -> bool:

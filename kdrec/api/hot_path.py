@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kdrec.api.access import VisibleCatalog
 from kdrec.api.byte_answers import answer_file, answer_found
+from kdrec.api.hot_files import DelegatedFile
 from kdrec.api.names import RecordingAddress
 from kdrec.api.state import ServiceState
 from kdrec.api.tokens import Grant
@@ -19,7 +20,8 @@ from kdrec.errors import KdrecError
 
 FILE_ROUTE = "/v1/recordings/{name}/zarr/{key}"
 _FILE = re.compile(r"/v1/recordings/([A-Za-z0-9._@-]+)/zarr/([A-Za-z0-9._/-]+)")
-_CONDITIONS = frozenset({b"if-match", b"if-none-match", b"if-range"})
+_CONDITIONS = frozenset({b"if-match", b"if-none-match", b"if-range", b"if-unmodified-since"})
+_DELEGATED_WHOLE = _CONDITIONS | {b"range"}
 
 
 class HotPath:
@@ -58,7 +60,10 @@ class HotPath:
 
     async def _hot(self, request: Request, name: str, key: str, grant: Grant) -> Response | None:
         found = self._state.hot_files.get(name, key)
-        if found is None or any(field in _CONDITIONS for field, _ in request.headers.raw):
+        if found is None:
+            return None
+        kept_for = _DELEGATED_WHOLE if isinstance(found, DelegatedFile) else _CONDITIONS
+        if any(field in kept_for for field, _ in request.headers.raw):
             return None
         if not grant.may_read(name.partition("@")[0]):
             return None

@@ -23,7 +23,7 @@ _FILE = re.compile(rb"/v1/recordings/([A-Za-z0-9._@-]+)/zarr/([A-Za-z0-9._/-]+)"
 # With one of these the answer may be another, or the head not all of the request.
 _WEIGHTY = frozenset(
     {
-        b"if-match", b"if-none-match", b"if-range", b"range",
+        b"if-match", b"if-none-match", b"if-range", b"if-unmodified-since", b"range",
         b"content-length", b"transfer-encoding", b"expect", b"upgrade",
     }
 )  # fmt: skip

@@ -15,6 +15,8 @@ from kdrec.errors import InvalidInputError
 
 _STOPPING = "kdrec_stopping"
 _MOST_HEAD_BYTES = 64 * 1024
+# Of one connection that asks again before it has its answers; each takes some memory meanwhile.
+_MOST_PIPELINED = 128
 _logger = logging.getLogger(__name__)
 
 
@@ -60,6 +62,8 @@ class OrderlyProtocol(HttpToolsProtocol):
         self.scope["extensions"] = {FILE_PARTS: {}} if SENDS_FILES else {}
         self._in_head, self._field_bytes, self._unfinished_bytes = True, 0, 0
         self._begun += 1
+        if max(self._begun, len(self.pipeline)) > _MOST_PIPELINED:  # the connection is ended
+            raise InvalidInputError(f"{_MOST_PIPELINED} requests may wait for their answers")
 
     def on_url(self, url: bytes) -> None:
         super().on_url(url)
@@ -90,6 +94,11 @@ class OrderlyProtocol(HttpToolsProtocol):
         self.transport.write(b"HTTP/1.1 200 OK\r\n%s\r\n" % b"".join(fields))
         self.on_response_complete()
         return True
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.pipeline:  # no more is read while there is enough to answer
+            self.flow.pause_reading()
 
     def on_message_complete(self) -> None:
         if self.cycle is not None:  # so far all was answered at once

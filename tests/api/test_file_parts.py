@@ -24,7 +24,7 @@ from kdrec.api.open_file import OpenFile
 from kdrec.api.protocol import OrderlyProtocol
 from kdrec.errors import StorageError
 
-SIZE = 9 * 2**20 + 17
+SIZE = 9 * 2**20 + 700_001  # the last piece waits for slow clients too
 CUT = 2**16
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 LAST = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
@@ -113,6 +113,15 @@ def test_fast_and_slow_clients_get_every_byte(app: OneFile, path: Path, pause: f
     with served(app) as address:
         assert bodies(receive(address, LAST, pause=pause), 1) == [path.read_bytes(), b""]
     assert app.by_kernel == 10
+
+
+def test_a_connection_is_closed_once_however_slowly_its_last_bytes_are_taken(
+    app: OneFile, caplog: pytest.LogCaptureFixture
+) -> None:
+    with served(app) as address:
+        for _ in range(6):
+            assert len(receive(address, LAST, pause=0.0001)) > SIZE
+    assert not [record for record in caplog.records if record.name == "asyncio"]
 
 
 class OneDocument:

@@ -66,6 +66,48 @@ def test_nobody_may_send_a_body(finished_url: str, headers: bytes) -> None:
     assert b'"kind":"invalid_input"' in answer
 
 
+def test_what_follows_a_body_is_not_read(finished_url: str) -> None:
+    """The parser would keep a field behind a chunked body, however long it is."""
+    head = f"GET {FILE} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: "
+    with connect(finished_url) as connection:
+        connection.sendall(head.encode())
+        assert connection.recv(65536).startswith(b"HTTP/1.1 413")
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            connection.sendall(b"x" * 2**26)
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_few_requests_of_a_connection_wait_for_their_answers(finished_url: str, path: str) -> None:
+    asked = f"GET {path} HTTP/1.1\r\nHost: x\r\n".encode()
+    last = asked + b"Connection: close\r\n\r\n"
+    answer = send(finished_url, (asked + b"\r\n") * 99 + last)
+    assert answer.count(b"HTTP/1.1 200") == 100
+    answer = send(finished_url, (asked + b"\r\n") * 500 + last)
+    assert answer.count(b"HTTP/1.1 200") < 129
+
+
+def test_nothing_is_read_while_requests_wait(
+    finished: Path, serve_folder: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting, read = list[int](), OrderlyProtocol.data_received
+
+    def note(protocol: OrderlyProtocol, data: bytes) -> None:
+        waiting.append(len(protocol.pipeline))
+        read(protocol, data)
+
+    monkeypatch.setattr(OrderlyProtocol, "data_received", note)
+    asked = b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n"
+    answered = 0
+    with connect(serve_folder(finished)) as connection:
+        for _ in range(5):
+            connection.sendall(asked * 20)
+            time.sleep(0.002)
+        while answered < 100:
+            answered += connection.recv(65536).count(b"HTTP/1.1 200")
+    assert len(waiting) > 1
+    assert set(waiting) == {0}
+
+
 def test_ten_megabytes_of_headers_are_cut_off(finished_url: str) -> None:
     lines = b"".join(b"X-%d: %s\r\n" % (n, b"x" * 1000) for n in range(10_000))
     answer = send(finished_url, b"GET / HTTP/1.1\r\nHost: x\r\n" + lines + b"\r\n")

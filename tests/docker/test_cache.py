@@ -62,6 +62,34 @@ def test_a_part_is_cut_from_what_is_kept(service: str, start_nginx: StartNginx, 
     assert caches == ["", "MISS", "HIT", "HIT"]
 
 
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"If-Match": '"other"'}, 412),
+        ({"Range": "bytes=99999999-"}, 416),
+        ({"If-Unmodified-Since": "Mon, 01 Jan 2001 00:00:00 GMT"}, 200),
+    ],
+)
+def test_what_is_refused_is_refused_in_the_words_of_kdrec(
+    service: str, start_nginx: StartNginx, headers: dict[str, str], status: int
+) -> None:
+    with start_nginx("nginx-cache.conf", services=[service]) as nginx:
+        address = f"{nginx.recordings}/mn@{identity_of(nginx.recordings)}/{POINTS}"
+        for _ in ("fetched", "kept"):
+            answer = httpx.get(address, headers=headers)
+            assert answer.status_code == status
+            assert status == 200 or answer.json()["status"] == status
+
+
+def test_a_flood_is_answered_in_the_form_of_kdrec(service: str, start_nginx: StartNginx) -> None:
+    few = {"rate=500r/s": "rate=1r/s", "burst=1000 delay=800": "burst=1 nodelay"}
+    with start_nginx("nginx-cache.conf", services=[service], changes=few) as nginx:
+        answers = [httpx.get(f"{nginx.recordings}/mn@0/{POINTS}") for _ in range(4)]
+    assert answers[-1].status_code == 429
+    assert answers[-1].json()["kind"] == "overloaded"
+    assert answers[-1].headers["Retry-After"] == "1"
+
+
 def test_a_plain_name_is_never_kept(service: str, start_nginx: StartNginx) -> None:
     with start_nginx("nginx-cache.conf", services=[service]) as nginx:
         for _ in range(2):

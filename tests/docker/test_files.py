@@ -36,14 +36,16 @@ def test_nginx_sends_a_shard_with_the_headers_of_kdrec(
     nginx: Nginx, service: str, root: Path
 ) -> None:
     direct = httpx.get(f"{service}/v1/recordings/mn/{POINTS}")
-    answer = httpx.get(f"{nginx.recordings}/mn/{POINTS}?alone")
+    answer = httpx.get(f"{nginx.recordings}/mn/{POINTS}?a=secret")
     assert answer.content == direct.content == stored(root, POINTS)
     for name in ("ETag", "Cache-Control", "Content-Type", "Accept-Ranges", "Content-Length",
                  "X-Content-Type-Options"):  # fmt: skip
         assert answer.headers[name] == direct.headers[name], name
     assert "Last-Modified" not in answer.headers
-    (line,) = nginx.requests(of="?alone")
-    assert line["upstream_status"] == "200"
+    lines = nginx.requests(of=POINTS)
+    assert lines[-1]["upstream_status"] == "200"
+    assert lines[-1]["uri"] == f"/v1/recordings/mn/{POINTS}"
+    assert "secret" not in nginx.log.read_text()
 
 
 def test_the_bytes_did_not_pass_through_kdrec(serve: Serve, root: Path) -> None:
@@ -79,6 +81,9 @@ def test_the_line_in_the_log_names_the_token_and_the_answer_does_not(
         ({"Range": "bytes=5-104"}, 206, slice(5, 105)),
         ({"Range": "bytes=-7"}, 206, slice(-7, None)),
         ({"Range": "bytes=0-0,5-6"}, 200, slice(None)),
+        ({"Range": "bytes=0-0,"}, 200, slice(None)),
+        ({"Range": "bytes=5-2"}, 200, slice(None)),
+        ({"If-Unmodified-Since": "Mon, 01 Jan 2001 00:00:00 GMT"}, 200, slice(None)),
         ({"Range": "bytes=5-104", "If-Range": '"other"'}, 200, slice(None)),
         ({"Range": "bytes=5-104", "If-Range": "TAG"}, 206, slice(5, 105)),
         ({"If-None-Match": '"other"'}, 200, slice(None)),
@@ -92,9 +97,11 @@ def test_conditions_and_parts_are_those_of_kdrec(
 ) -> None:
     tag = httpx.head(f"{nginx.recordings}/mn/{POINTS}").headers["ETag"]
     sent = {name: value.replace("TAG", tag) for name, value in headers.items()}
-    answer = httpx.get(f"{nginx.recordings}/mn/{POINTS}", headers=sent)
-    assert (answer.status_code, answer.headers["ETag"]) == (status, tag)
-    assert answer.content == stored(root, POINTS)[part]
+    for _ in ("found", "known"):
+        answer = httpx.get(f"{nginx.recordings}/mn/{POINTS}", headers=sent)
+        assert (answer.status_code, answer.headers["ETag"]) == (status, tag)
+        assert answer.content == stored(root, POINTS)[part]
+        assert httpx.get(f"{nginx.recordings}/mn/{POINTS}").content == stored(root, POINTS)
 
 
 def test_a_range_beyond_the_end_is_refused_with_the_size(nginx: Nginx, root: Path) -> None:

@@ -5,7 +5,10 @@ A message says what was wrong with which value, what is allowed, and what to do.
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 
 class ErrorKind(StrEnum):
@@ -138,3 +141,14 @@ class ServiceError(KdrecError):
         super().__init__(message, kind=kind)
         self.status = status
         self.request = request
+
+
+def describe_invalid(error: "ValidationError") -> str:
+    """The first thing that is wrong with some values, in a line."""
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    # Without a name it is about several values, which the message states itself.
+    return (
+        f"{name}: {message[:1].lower()}{message[1:]}, got {first['input']!r}" if name else message
+    )

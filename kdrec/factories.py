@@ -9,12 +9,13 @@ import ast
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from kdrec.errors import InvalidInputError, NotFoundError
+from kdrec.errors import InvalidInputError, KdrecError, NotFoundError
 
 Factory = Callable[..., Any]
 
@@ -32,8 +33,8 @@ def load_factory(text: str) -> Factory:
     """Import the callable that the text names.
 
     Raises:
-        InvalidInputError: The text has another form, what it names cannot be called, or its folder
-            has a module of the same name as that of a file named before.
+        InvalidInputError: The text has another form, what it names cannot be imported or called, or
+            its folder has a module of the same name as that of a file named before.
         NotFoundError: No such file, module or name.
     """
     if not is_factory(text):
@@ -41,7 +42,9 @@ def load_factory(text: str) -> Factory:
             f"{text!r} does not name a factory; write package.module:factory or file.py:factory"
         )
     location, _, name = text.rpartition(":")
-    module = _import_file(Path(location)) if location.endswith(".py") else _import_name(location)
+    with _named_failures(f"importing {location}"):
+        is_file = location.endswith(".py")
+        module = _import_file(Path(location)) if is_file else _import_name(location)
     found = getattr(module, name, None)
     if found is None:
         public = [key for key, value in vars(module).items() if callable(value) and key[0] != "_"]
@@ -56,14 +59,26 @@ def call_factory(text: str, arguments: Mapping[str, object]) -> Any:
     """Call the named factory; a wrong argument is the user's error, not ours.
 
     Raises:
-        InvalidInputError: The factory does not take these arguments.
+        InvalidInputError: It does not take these arguments, or fails.
     """
     factory = load_factory(text)
-    try:
+    given = ", ".join(f"{key}={value!r}" for key, value in arguments.items()) or "no arguments"
+    with _named_failures(f"calling {text} with {given}"):
         return factory(**arguments)
-    except TypeError as error:
-        given = ", ".join(f"{key}={value!r}" for key, value in arguments.items()) or "no arguments"
-        raise InvalidInputError(f"{text} could not be called with {given}: {error}") from error
+
+
+@contextmanager
+def _named_failures(doing: str) -> Iterator[None]:
+    """Whatever goes wrong in code of the user's is said to be in it."""
+    try:
+        yield
+    except KdrecError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise InvalidInputError(
+            f"{doing} failed: {type(error).__name__}: {error}; correct the code or its arguments, "
+            "or install what it needs"
+        ) from error
 
 
 def parse_arguments(pairs: list[str]) -> dict[str, int | float | bool | str]:

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from kdrec.augment.operations import Normalize, Reflect, Rotate, Scale, Subset, Translate
 from kdrec.augment.pipeline import Augmentation
-from kdrec.errors import InvalidInputError
+from kdrec.errors import InvalidInputError, describe_invalid
 
 NAMES = (
     "normalize", "reflect_x", "reflect_y", "reflect_z", "rotate_x", "rotate_y", "rotate_z",
@@ -108,11 +108,8 @@ def _validate(table: dict[str, Any]) -> Augmentation:
     try:
         return Augmentation.model_validate(table)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
         raise InvalidInputError(
-            f"augmentation: {message} (at {place or 'the list'}). Allowed are: {'; '.join(_USAGES)}"
+            f"augmentation: {describe_invalid(error)}. Allowed are: {'; '.join(_USAGES)}"
         ) from error
 
 

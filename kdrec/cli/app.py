@@ -1,5 +1,6 @@
 """The program: its commands, and how errors leave it."""
 
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -94,6 +95,14 @@ def main(arguments: list[str] | None = None) -> None:
 def _run(arguments: list[str], *, debug: bool) -> int:
     try:
         code = app(arguments, standalone_mode=False, obj=arguments)
+    except SystemExit as error:
+        if any(name.endswith("_COMPLETE") for name in os.environ):  # a shell asks what fits
+            raise
+        say_error(
+            f"code of a teacher, a student or data ended the program by sys.exit({error.code}): "
+            "let it raise an error that says why"
+        )
+        return EXIT_FAILED
     except Exception as error:  # noqa: BLE001 - the edge of the program: every error is one line
         if debug:
             traceback.print_exc()
@@ -111,7 +120,7 @@ def _describe(error: Exception) -> tuple[str, int]:
     if isinstance(error, KdrecError):
         return str(error), error.outcome.exit_code
     if isinstance(error, typer.TyperException):
-        return f"{error.format_message()} See --help.", EXIT_WRONG_USE
+        return f"{error.format_message().removesuffix('.')}; see --help", EXIT_WRONG_USE
     missing = (getattr(error, "name", None) or "").partition(".")[0]
     if isinstance(error, ModuleNotFoundError) and missing in _MISSING:
         return (

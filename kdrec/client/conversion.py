@@ -18,7 +18,13 @@ from pydantic import ValidationError
 from kdrec.augment import fingerprint
 from kdrec.client.recording import Recording
 from kdrec.client.refusal import WriterRefusal
-from kdrec.errors import ConflictError, IncompleteError, IntegrityError, InvalidInputError
+from kdrec.errors import (
+    ConflictError,
+    IncompleteError,
+    IntegrityError,
+    InvalidInputError,
+    describe_invalid,
+)
 from kdrec.store import (
     Block,
     BlockGrid,
@@ -36,7 +42,6 @@ from kdrec.store import (
     choose_proof,
     count_correct,
     default_block_samples,
-    describe_invalid,
     open_place,
 )
 

@@ -26,7 +26,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
-from kdrec.errors import ErrorKind, InvalidInputError, NotFoundError
+from kdrec.errors import ErrorKind, InvalidInputError, NotFoundError, describe_invalid
 from kdrec.factories import is_factory
 from kdrec.recorder.onnx_network import is_onnx
 
@@ -174,10 +174,8 @@ def read_ensemble(path: Path) -> Ensemble:
     try:
         ensemble = Ensemble.model_validate(said)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
         raise InvalidInputError(
-            f'{path}: {where}: {first["msg"]}; an ensemble says mean = "logits" or '
+            f'{path}: {describe_invalid(error)}; an ensemble says mean = "logits" or '
             '"probabilities" and names each teacher in a [[member]] of its own'
         ) from error
     members = tuple(_located(member, path.parent) for member in ensemble.member)

@@ -9,7 +9,7 @@ import torch
 from pydantic import ValidationError
 
 from kdrec.augment import Augmentation
-from kdrec.errors import InvalidInputError
+from kdrec.errors import InvalidInputError, describe_invalid
 from kdrec.recorder.batch_size import largest_batch_size
 from kdrec.recorder.classes import match_classes
 from kdrec.recorder.passes import TeacherPass
@@ -24,7 +24,6 @@ from kdrec.store import (
     SampleContents,
     TeacherPlan,
     default_block_samples,
-    describe_invalid,
     plan_encoding,
 )
 

@@ -65,9 +65,10 @@ def load_tensors(path: Path, *, key: str | None = None) -> dict[str, Tensor]:
         raise _refusal(path, error) from error
     except Exception as error:
         # A damaged file makes its reader fail in any way at all, IndexError and MemoryError too.
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        reason = str(error).strip().partition("\n")[0] or "no more is said"
         raise InvalidInputError(
-            f"{path} cannot be read as {path.suffix}: {reason}; it is damaged, or of another kind"
+            f"{path} cannot be read as {path.suffix} ({type(error).__name__}: {reason}): it is "
+            f"damaged, or of another kind; give {', '.join(ENDINGS)}"
         ) from error
 
 

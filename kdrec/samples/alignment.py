@@ -155,7 +155,8 @@ class _Comparison:
         return (
             f"{self._name(first)} is recorded sample {place}: the samples are the recorded ones in "
             f"another order, {displaced_S.sum()} of {len(displaced_S)} displaced; load them in the "
-            'recorded order, or have the order found: permute=True (align="digest")'
+            'recorded order, or in Python have the order found: align="digest" of RecordedViews, '
+            "permute=True of Recording.check"
         )
 
     def _explain_near(self, differing_S: npt.NDArray[np.bool_]) -> str:
@@ -169,8 +170,8 @@ class _Comparison:
             return f"{self._name(first)} is not the recorded one ({count} differ): {reason}"
         return (
             f"{self._name(first)} equals the recorded one only within a tolerance ({count} differ, "
-            f"by at most {largest:.2g}); load the data the recording was made from, or allow it: "
-            f"tolerance={_round_up(largest)}"
+            f"by at most {largest:.2g}); load the data the recording was made from, or allow it in "
+            f"Python: tolerance={_round_up(largest)} of RecordedViews or Recording.check"
         )
 
     def _is_close(self, sample: int) -> bool:

@@ -20,6 +20,7 @@ _NORMAL_FIELDS = ("normal", "normals")
 _COLOUR_FIELDS = ("color", "colors", "rgb")
 _FEATURE_FIELDS = ("feature", "features")
 _COLOURS = ("red", "green", "blue")
+_WIDEST_FRACTION = 2  # bytes
 _MOST_COLUMNS = 16  # beyond this, three "points" are three coordinates of an array turned around
 
 
@@ -29,8 +30,8 @@ def build_samples(fields: Fields, where: str) -> SampleSet:
     Points are called `xyz`, `points` or `data`, shape (S, N, D). All else is optional: `label`
     (`labels`, `y`), `class_names` (`classes`), `name` (`names`), and what is appended to the
     points as channels, in this order: `normal` (`normals`), `color` (`colors`, `rgb`), `feature`
-    (`features`), shape (S, N, F) or (S, N). Integers are divided by the greatest value of their
-    type.
+    (`features`), shape (S, N, F) or (S, N). Integers of 8 and 16 bits are divided by the greatest
+    value of their type; wider ones are no such fractions, and refused.
 
     Args:
         fields: Reads the arrays.
@@ -162,6 +163,12 @@ def _check_layout(points: Points, what: str) -> None:
 
 def _to_float(values: AnyArray, what: str) -> Points:
     if values.dtype.kind in "iu":
+        if values.dtype.itemsize > _WIDEST_FRACTION:
+            raise InvalidInputError(
+                f"{what} has the type {values.dtype}: integers of 8 or 16 bits are fractions of "
+                "their greatest value, of wider ones nobody knows the unit; save them as float32 "
+                "in the unit that the teacher expects"
+            )
         scaled: Points = values.astype(np.float32)
         scaled /= np.float32(np.iinfo(values.dtype).max)
         return scaled

@@ -16,6 +16,7 @@ from kdrec.samples.room import copy_rows
 Points: TypeAlias = npt.NDArray[np.float32]
 Labels: TypeAlias = npt.NDArray[np.int64]
 _SAMPLES_AT_ONCE = 1024
+_GREATEST = 1e18  # the squares of greater coordinates overflow, and a network would see zeros
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,14 +84,14 @@ def _check_points(points_SND: npt.NDArray[np.float32], channels: tuple[str, ...]
         raise InvalidInputError(f"points must be float32, got {points_SND.dtype}")
     wrong = np.concatenate(
         [
-            ~np.isfinite(points_SND[start : start + _SAMPLES_AT_ONCE]).all(axis=(1, 2))
+            ~(np.abs(points_SND[start : start + _SAMPLES_AT_ONCE]) <= _GREATEST).all(axis=(1, 2))
             for start in range(0, len(points_SND), _SAMPLES_AT_ONCE)
         ]
     )
     if wrong.any():
         raise InvalidInputError(
-            f"sample {int(np.argmax(wrong))} holds NaN or infinite coordinates ({int(wrong.sum())} "
-            "samples do); remove or repair them"
+            f"sample {int(np.argmax(wrong))} holds coordinates that are NaN, infinite or beyond "
+            f"{_GREATEST:g} ({int(wrong.sum())} samples do); remove or repair them"
         )
 
 

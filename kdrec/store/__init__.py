@@ -54,7 +54,6 @@ from kdrec.store.plan import (
     Plan,
     TeacherPlan,
     default_block_samples,
-    describe_invalid,
 )
 from kdrec.store.process_lock import ProcessLock
 from kdrec.store.proof_choice import choose_proof
@@ -153,7 +152,6 @@ __all__ = [
     "count_correct",
     "count_draws",
     "default_block_samples",
-    "describe_invalid",
     "find_encoding",
     "find_manifest",
     "is_object_address",

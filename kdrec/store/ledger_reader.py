@@ -6,7 +6,7 @@ the seal where there is one.
 
 from typing import Any
 
-from kdrec.errors import IncompleteError, IntegrityError, NotFoundError
+from kdrec.errors import IncompleteError, IntegrityError, KdrecError, NotFoundError
 from kdrec.store.keys import block_of_entry
 from kdrec.store.ledger import HEADER_KEY, SEAL_KEY, Correct, FileDigest, LedgerEntry, Seal
 from kdrec.store.manifest import Manifest, parse_group
@@ -58,7 +58,7 @@ class LedgerReader:
         try:
             root = self._storage.read(ROOT_KEY)
         except NotFoundError as error:
-            raise NotFoundError(f"no recording at {self.where}") from error
+            raise self._no_root() from error
         where = f"{self.where}/{HEADER_KEY}"
         try:
             data = self._storage.read(HEADER_KEY)
@@ -71,6 +71,24 @@ class LedgerReader:
             raise
         # The digest before the contents: a flipped bit must not pass for another format version.
         return header, self._parse_root(root, header)
+
+    def _no_root(self) -> KdrecError:
+        """Why there is no root: never begun, about to be, or lost."""
+        if self._has(SEAL_KEY):
+            return IntegrityError(f"{self.where}/{ROOT_KEY} is missing; {self.remedy}")
+        if self._has(HEADER_KEY):
+            return NotFoundError(
+                f"no recording at {self.where}, though its ledger is: it has begun this moment, or "
+                f"lost its {ROOT_KEY}; look again, then {self.remedy}"
+            )
+        return NotFoundError(f"no recording at {self.where}; give the folder or the address of one")
+
+    def _has(self, key: str) -> bool:
+        try:
+            self._storage.read(key)
+        except NotFoundError:
+            return False
+        return True
 
     def _parse_root(self, root: bytes, header: LedgerEntry) -> Manifest:
         if ROOT_KEY not in header.files:

@@ -9,7 +9,6 @@ from pydantic import (
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
-    ValidationError,
     model_serializer,
     model_validator,
 )
@@ -22,15 +21,6 @@ class Frozen(BaseModel):
     """What every part of a manifest is: immutable, and strict about what it does not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-def describe_invalid(error: ValidationError) -> str:
-    """The first thing that is wrong with values of a plan, in a line."""
-    first = error.errors()[0]
-    name = ".".join(str(part) for part in first["loc"])
-    message = first["msg"].removeprefix("Value error, ")
-    # Without a name it is about several values, which the message states itself.
-    return f"{name}: {message}, got {first['input']!r}" if name else message
 
 
 class TeacherPlan(Frozen):

@@ -1,9 +1,10 @@
 """The folder of a training: weights, what is needed to go on, and results."""
 
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Literal
 
-from kdrec.errors import AlreadyExistsError, IntegrityError, NotFoundError
+from kdrec.errors import AlreadyExistsError, IntegrityError, NotFoundError, StorageError
 from kdrec.models import count_parameters
 from kdrec.store import LocalStorage
 from kdrec.student.batches import SourceDescription
@@ -82,6 +83,21 @@ class RunFolder:
             self._epochs = self._found.info.epochs
             self._memory = self._found.info.peak_memory_bytes
             self._found = None
+
+    def check_writable(self) -> None:
+        """Whether it can be made or written to: better known before an epoch than after it.
+
+        Raises:
+            StorageError: It cannot.
+        """
+        there = next(path for path in (self._path, *self._path.absolute().parents) if path.is_dir())
+        try:
+            if self._processes.first:
+                TemporaryFile(dir=there).close()
+        except OSError as error:
+            raise StorageError(
+                f"{self._path} cannot be written: {error.strerror}; give another --out"
+            ) from error
 
     def save(self, report: EpochReport, trainer: Trainer, *, memory: int) -> None:
         """Keep an epoch that is done.

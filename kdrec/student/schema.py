@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from kdrec.errors import InvalidInputError
+from kdrec.errors import InvalidInputError, describe_invalid
 
 
 class Settings(BaseModel):
@@ -32,10 +32,7 @@ class Settings(BaseModel):
 
 def _first_complaint(error: ValidationError, settings: type[Settings]) -> str:
     first = error.errors()[0]
-    name = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
+        name = ".".join(str(part) for part in first["loc"])
         return f"no setting {name!r}; there are: {', '.join(settings.model_fields)}"
-    message = first["msg"].removeprefix("Value error, ")
-    if not name:
-        return message
-    return f"{name}: {message[0].lower()}{message[1:]}, got {first['input']!r}"
+    return describe_invalid(error)

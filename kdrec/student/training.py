@@ -68,6 +68,7 @@ def train(
         trainer = Trainer(views, settings, test, device=device, processes=processes)
         folder.resume(trainer)
         _check_same_start(len(folder.epochs), out, processes, device)
+        folder.check_writable()
         while not folder.finished:
             report = trainer.run_epoch(len(folder.epochs))
             folder.save(report, trainer, memory=_peak_memory())

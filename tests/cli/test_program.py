@@ -53,6 +53,27 @@ def test_exit_codes_tell_what_happened(tmp_path: Path, recording: Path) -> None:
     assert "logits/c/0/0/0" in trained.err
 
 
+def test_code_that_ends_the_program_does_not_end_it_well(tmp_path: Path) -> None:
+    (tmp_path / "ends.py").write_text(
+        "import sys, torch\n"
+        "class Ends(torch.nn.Module):\n"
+        "    def forward(self, points):\n"
+        "        sys.exit(0)\n"
+    )
+    data = ("--data", "shapes", "--data-arg", "count=8", "--data-arg", "num_points=16")
+    done = kdrec(
+        "record",
+        tmp_path / "r.zarr",
+        "--teacher",
+        f"{tmp_path}/ends.py:Ends",
+        *data,
+        "--views",
+        "1",
+    )
+    assert done.code == 1
+    assert "by sys.exit(0): let it raise an error" in done.err
+
+
 def test_a_traceback_comes_only_when_asked_for(tmp_path: Path) -> None:
     assert "Traceback" not in kdrec("inspect", tmp_path / "no").err
     assert "Traceback" in kdrec("--debug", "inspect", tmp_path / "no").err

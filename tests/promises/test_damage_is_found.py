@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kdrec.errors import IntegrityError, KdrecError
+from kdrec.errors import IntegrityError, KdrecError, NotFoundError
 from kdrec.store import LocalStorage, RecordingReader, VerifyReport, verify_bytes
 from kdrec.testing import flip_bit, make_recording, truncate
 from tests.programs import contents
@@ -108,6 +108,20 @@ def test_what_is_damaged_is_said_once_and_not_called_foreign(recording: Path, na
     assert report.unlisted == []
     assert 0 < len(report.damaged) == len(set(report.damaged)) <= 2
     assert all(name in line for line in report.damaged)
+
+
+def test_a_root_that_is_gone_is_damage_and_not_another_absence(
+    tmp_path: Path, recording: Path
+) -> None:
+    (recording / "zarr.json").unlink()
+    with pytest.raises(IntegrityError, match=r"/zarr\.json is missing; .*`kdrec repair"):
+        read_everything(recording)
+    make_recording(tmp_path / "begun.zarr", blocks=2)
+    (tmp_path / "begun.zarr" / "zarr.json").unlink()
+    with pytest.raises(NotFoundError, match=r"lost its zarr\.json; .*`kdrec repair"):
+        read_everything(tmp_path / "begun.zarr")
+    with pytest.raises(NotFoundError, match=r"never\.zarr; give the folder or the address of one"):
+        read_everything(tmp_path / "never.zarr")
 
 
 def test_a_message_names_the_file_the_digests_and_the_remedy(recording: Path) -> None:

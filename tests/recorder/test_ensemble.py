@@ -137,9 +137,9 @@ def test_members_of_other_classes_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('mean = "median"\n', "mean: Input should be 'logits' or 'probabilities'"),
+        ('mean = "median"\n', "mean: input should be 'logits' or 'probabilities', got 'median'"),
         ('mean = "logits"\n[[member]]\nteacher = "pointnet"\n', "member: .*at least 2"),
-        ('mean = "logits"\n[[member]]\nteacher = "a"\nwidth = 3\n', "member.0.width: Extra inputs"),
+        ('mean = "logits"\n[[member]]\nteacher = "a"\nwidth = 3\n', "member.0.width: extra inputs"),
         ("mean = logits", "is no TOML"),
         ('mean = "logits"\n' + 2 * '[[member]]\nteacher = "a.toml"\n', "a.toml is an ensemble"),
     ],

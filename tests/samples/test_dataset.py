@@ -139,5 +139,16 @@ def test_a_missing_module_or_factory_is_not_found(program: str) -> None:
         load_samples(f"{program}:other")
 
 
+@pytest.mark.parametrize("said", ["import nosuchpkg", "1 / 0", "import sys; sys.exit(0)"])
+def test_code_that_fails_is_named(tmp_path: Path, said: str) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(said)
+    with pytest.raises(InvalidInputError, match=r"importing .*mine\.py failed: \w+: "):
+        load_samples(f"{file}:make")
+    file.write_text(f"def make(count):\n    {said}")
+    with pytest.raises(InvalidInputError, match=r"mine\.py:make with count=3 failed: \w+: "):
+        load_samples(f"{file}:make", arguments={"count": 3})
+
+
 def test_random_points_of_the_tests_are_not_random() -> None:
     np.testing.assert_array_equal(random_points(), random_points())

@@ -91,7 +91,10 @@ def test_pickled_arrays_are_refused(tmp_path: Path) -> None:
         ({"xyz": np.zeros((2, 4, 3)), "label": np.array([0.5, 1])}, "whole numbers"),
         ({"xyz": np.zeros((2, 4, 3)), "label": np.array([np.inf, 1])}, "whole numbers"),
         ({"xyz": np.zeros((2, 4, 3)), "label": np.array(["a", "b"])}, "whole numbers"),
-        ({"xyz": np.full((2, 4, 3), 1e300)}, "sample 0 holds NaN or infinite"),
+        ({"xyz": np.full((2, 4, 3), 1e300)}, "sample 0 holds coordinates .* infinite or beyond 1e"),
+        ({"xyz": np.full((2, 4, 3), 1e30)}, "sample 0 holds coordinates .* beyond 1e"),
+        ({"xyz": np.ones((2, 4, 3), np.int64)}, "int64: integers of 8 or 16 bits .* as float32"),
+        ({"xyz": np.ones((2, 4, 3), np.uint32)}, "uint32: integers of 8 or 16 bits"),
     ],
 )
 def test_what_cannot_be_samples_is_refused_with_the_reason(

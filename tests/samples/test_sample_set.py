@@ -31,7 +31,7 @@ def test_rows_takes_a_mask() -> None:
 def test_the_first_sample_that_is_not_finite_is_named(value: float) -> None:
     points = random_points()
     points[3, 7, 1] = points[5, 0, 0] = value
-    with pytest.raises(InvalidInputError, match=r"sample 3 holds NaN or infinite"):
+    with pytest.raises(InvalidInputError, match=r"sample 3 holds coordinates that are NaN, inf"):
         SampleSet(points, ("x", "y", "z"))
 
 

@@ -3,6 +3,7 @@
 Shape letters: S samples.
 """
 
+import errno
 import json
 import math
 from dataclasses import replace
@@ -22,6 +23,7 @@ from kdrec.errors import (
     IncompleteError,
     IntegrityError,
     InvalidInputError,
+    StorageError,
 )
 from kdrec.student import (
     EpochReport,
@@ -343,7 +345,7 @@ def test_a_student_from_a_file_is_trained(tmp_path: Path) -> None:
     for name, message in (
         ("wrong", r"logits of shape \(16, 5\), got \(16, 24, 7\)"),
         ("no_network", "gave a int; a student must be a torch.nn.Module"),
-        ("flat", "could not be called"),
+        ("flat", r"calling .*:flat with .* failed: TypeError: flat\(\) missing 1"),
     ):
         with pytest.raises(InvalidInputError, match=message):
             train(record(), make_settings(student=f"{file}:{name}"), tmp_path / name)
@@ -411,3 +413,16 @@ def test_more_processes_than_samples_of_a_step_are_refused(tmp_path: Path) -> No
     ):
         with pytest.raises(InvalidInputError, match=message):
             train(record(), settings, tmp_path / "out", processes=processes)
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_an_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("kdrec.student.run_folder.TemporaryFile", refuse)
+    begun = list[object]()
+    with pytest.raises(StorageError, match=r"out cannot be written: Read-only .*another --out"):
+        train(record(), make_settings(), tmp_path / "out", on_progress=begun.append)
+    assert not begun

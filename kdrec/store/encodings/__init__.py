@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from pydantic import ValidationError
 
-from kdrec.errors import InvalidInputError
+from kdrec.errors import InvalidInputError, describe_invalid
 from kdrec.store.compact import Dial
 from kdrec.store.encodings.compact import Compact
 from kdrec.store.encodings.encoding import (
@@ -18,7 +18,7 @@ from kdrec.store.encodings.encoding import (
 )
 from kdrec.store.encodings.plain import Exact, Half, Portable
 from kdrec.store.encodings.topk import TopK
-from kdrec.store.plan import EncodingPlan, describe_invalid
+from kdrec.store.plan import EncodingPlan
 
 MOST_COMPACT_CLASSES = 2048
 """Above it, `topk` is chosen where none is asked for: our choice."""

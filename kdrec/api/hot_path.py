@@ -21,7 +21,8 @@ from kdrec.errors import KdrecError
 FILE_ROUTE = "/v1/recordings/{name}/zarr/{key}"
 _FILE = re.compile(r"/v1/recordings/([A-Za-z0-9._@-]+)/zarr/([A-Za-z0-9._/-]+)")
 _CONDITIONS = frozenset({b"if-match", b"if-none-match", b"if-range", b"if-unmodified-since"})
-_DELEGATED_WHOLE = _CONDITIONS | {b"range"}
+CONDITIONS_OF_DELEGATED = _CONDITIONS | {b"range"}
+"""Headers with which the web server in front may not be the one that answers."""
 
 
 class HotPath:
@@ -62,8 +63,9 @@ class HotPath:
         found = self._state.hot_files.get(name, key)
         if found is None:
             return None
-        kept_for = _DELEGATED_WHOLE if isinstance(found, DelegatedFile) else _CONDITIONS
-        if any(field in kept_for for field, _ in request.headers.raw):
+        is_delegated = isinstance(found, DelegatedFile)
+        conditions = CONDITIONS_OF_DELEGATED if is_delegated else _CONDITIONS
+        if any(field in conditions for field, _ in request.headers.raw):
             return None
         if not grant.may_read(name.partition("@")[0]):
             return None

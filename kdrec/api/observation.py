@@ -128,24 +128,18 @@ class _Seen:
 
 
 class RequestIds:
-    """Ids of requests: what they bring, or some digits of this process and a number.
+    """Ids of requests: what they bring, or some digits of this process and a number."""
 
-    Args:
-        make: Makes the id of a request that brings none.
-    """
-
-    def __init__(self, make: Callable[[], str] | None = None) -> None:
-        self._make = make or _numbered()
+    def __init__(self) -> None:
+        self._process = secrets.token_hex(4)
+        self._numbers = itertools.count()
 
     def of(self, fields: Iterable[tuple[bytes, bytes]]) -> str:
         """The id of the request with these headers."""
         brought = next((value for name, value in fields if name == _REQUEST_ID), b"")
-        return brought.decode() if _KNOWN_ID.fullmatch(brought) else self._make()
-
-
-def _numbered() -> Callable[[], str]:
-    process, numbers = secrets.token_hex(4), itertools.count()
-    return lambda: f"{process}{next(numbers):08x}"
+        if _KNOWN_ID.fullmatch(brought):
+            return brought.decode()
+        return f"{self._process}{next(self._numbers):08x}"
 
 
 def added_fields(

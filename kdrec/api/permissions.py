@@ -6,12 +6,11 @@ task of its own and the layers of the application would be the larger part.
 
 import re
 import time
-from collections.abc import Callable
 from http import HTTPStatus
 from typing import TypeAlias
 
 from kdrec.api.hot_files import DelegatedFile
-from kdrec.api.hot_path import FILE_ROUTE
+from kdrec.api.hot_path import CONDITIONS_OF_DELEGATED, FILE_ROUTE
 from kdrec.api.metrics import RequestMetrics
 from kdrec.api.observation import RequestIds, added_fields
 from kdrec.api.state import ServiceState
@@ -21,12 +20,12 @@ from kdrec.errors import KdrecError
 Fields: TypeAlias = list[tuple[bytes, bytes]]
 _FILE = re.compile(rb"/v1/recordings/([A-Za-z0-9._@-]+)/zarr/([A-Za-z0-9._/-]+)")
 # With one of these the answer may be another, or the head not all of the request.
-_WEIGHTY = frozenset(
-    {
-        b"if-match", b"if-none-match", b"if-range", b"if-unmodified-since", b"range",
-        b"content-length", b"transfer-encoding", b"expect", b"upgrade",
-    }
-)  # fmt: skip
+_WEIGHTY = CONDITIONS_OF_DELEGATED | {
+    b"content-length",
+    b"transfer-encoding",
+    b"expect",
+    b"upgrade",
+}
 
 
 class Permissions:
@@ -36,21 +35,12 @@ class Permissions:
         state: Of the service.
         metrics: Where requests are counted.
         ids: Of requests.
-        clock: Seconds that never run backwards.
     """
 
-    def __init__(
-        self,
-        state: ServiceState,
-        *,
-        metrics: RequestMetrics,
-        ids: RequestIds,
-        clock: Callable[[], float] = time.perf_counter,
-    ) -> None:
+    def __init__(self, state: ServiceState, *, metrics: RequestMetrics, ids: RequestIds) -> None:
         self._state = state
         self._metrics = metrics
         self._ids = ids
-        self._clock = clock
 
     def answer(self, method: bytes, target: bytes, fields: Fields) -> Fields | None:
         """The head of the answer, of status 200 and without a body.
@@ -63,7 +53,7 @@ class Permissions:
         Returns:
             None where it is for the application to answer.
         """
-        started = self._clock()
+        started = time.perf_counter()
         match = _FILE.fullmatch(target) if method == b"GET" else None
         told = dict(fields)
         if match is None or len(told) < len(fields) or not _WEIGHTY.isdisjoint(told):
@@ -77,9 +67,9 @@ class Permissions:
             return None
         if not found.file.is_there():
             return None
-        stated = [(name.lower().encode(), value.encode()) for name, value in found.headers.items()]
+        stated = [(field.lower().encode(), text.encode()) for field, text in found.headers.items()]
         added = added_fields(self._ids.of(fields), delegated_by=grant.name)
-        seconds = self._clock() - started
+        seconds = time.perf_counter() - started
         self._metrics.count(FILE_ROUTE, "GET", HTTPStatus.OK, sent=0, seconds=seconds, kind="")
         return [*stated, (b"content-length", b"0"), *added]
 

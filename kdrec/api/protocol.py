@@ -76,7 +76,7 @@ class OrderlyProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_head = False
         if not self._answer_at_once():
-            # Which an answer at once, to what came just before, has set again.
+            # An answer at once, to what came just before, has set that timer again.
             self._unset_keepalive_if_required()
             super().on_headers_complete()
 

@@ -103,6 +103,7 @@ class RemoteStorage:
         self._lists: dict[str, str] = {}
         self._listed: dict[str, dict[str, int]] = {}
         self._awaited: dict[str, set[str]] = {}
+        self._noted: set[str] = set()  # documents of which all the above is known
         self._check_folder()
 
     def remove_unfinished(self) -> None:
@@ -118,7 +119,7 @@ class RemoteStorage:
     def read(self, key: str) -> bytes:
         if key == SEAL_KEY or key.startswith("ledger/"):
             return self._read_document(key)
-        if key == ROOT_KEY and HEADER_KEY not in self._documents:
+        if key == ROOT_KEY and HEADER_KEY not in self._noted:
             self._read_document(HEADER_KEY)  # says what the root must be
         if key not in self._digests:
             raise NotFoundError(f"no file {key} is listed by the ledger")
@@ -213,7 +214,7 @@ class RemoteStorage:
             raise ConflictError(f"{self._folder.root.name}: {_REPLACED}")
 
     def _read_document(self, key: str) -> bytes:
-        if key not in self._documents:
+        if key not in self._noted:
             kept = self._kept_document(key)
             data = kept or self._fetch_document(key)
             with self._books:
@@ -245,6 +246,7 @@ class RemoteStorage:
             self._seal = document
         else:
             self._note_listed(key, document)
+        self._noted.add(key)
         if is_here and (key != HEADER_KEY or self._folder.has(ROOT_KEY)):
             return
         with self._cache.contents_stay():
@@ -253,14 +255,19 @@ class RemoteStorage:
             self._settle(key)
 
     def _note_listed(self, key: str, document: LedgerEntry) -> None:
-        self._digests |= document.files
-        self._lists |= dict.fromkeys(document.files, key)
-        self._listed[key] = {name: file.size for name, file in document.files.items()}
+        """The digests last: by them others see that there is such a file.
+
+        Half of it may be all that there is, after an error or in a process that was forked in the
+        middle; then it is done again.
+        """
         self._awaited[key] = {
             file
             for file in document.files
             if not file.endswith(ROOT_KEY) and not self._folder.has(file)
         }
+        self._listed[key] = {name: file.size for name, file in document.files.items()}
+        self._lists |= dict.fromkeys(document.files, key)
+        self._digests |= document.files
 
     def _parse(self, key: str, data: bytes) -> LedgerEntry | Seal:
         if key == SEAL_KEY:

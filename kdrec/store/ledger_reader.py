@@ -6,7 +6,7 @@ the seal where there is one.
 
 from typing import Any
 
-from kdrec.errors import IncompleteError, IntegrityError, KdrecError, NotFoundError
+from kdrec.errors import IncompleteError, IntegrityError, NotFoundError
 from kdrec.store.keys import block_of_entry
 from kdrec.store.ledger import HEADER_KEY, SEAL_KEY, Correct, FileDigest, LedgerEntry, Seal
 from kdrec.store.manifest import Manifest, parse_group
@@ -72,14 +72,12 @@ class LedgerReader:
         # The digest before the contents: a flipped bit must not pass for another format version.
         return header, self._parse_root(root, header)
 
-    def _no_root(self) -> KdrecError:
-        """Why there is no root: never begun, about to be, or lost."""
-        if self._has(SEAL_KEY):
-            return IntegrityError(f"{self.where}/{ROOT_KEY} is missing; {self.remedy}")
-        if self._has(HEADER_KEY):
+    def _no_root(self) -> NotFoundError:
+        """Why there is no root: never begun, not yet fetched so far, or lost."""
+        if self._has(SEAL_KEY) or self._has(HEADER_KEY):
             return NotFoundError(
-                f"no recording at {self.where}, though its ledger is: it has begun this moment, or "
-                f"lost its {ROOT_KEY}; look again, then {self.remedy}"
+                f"no recording at {self.where}, only a part of one: without its {ROOT_KEY} it is "
+                f"begun or fetched no further, or damaged; finish that, or {self.remedy}"
             )
         return NotFoundError(f"no recording at {self.where}; give the folder or the address of one")
 

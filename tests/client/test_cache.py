@@ -47,12 +47,35 @@ def storage_over(
     return RemoteStorage(transport, LocalStorage(cache / "r"), header=header, rules=rules)
 
 
+class FailingFolder(LocalStorage):
+    """Fails once, where it is asked whether a file is there."""
+
+    fails = True
+
+    def has(self, key: str) -> bool:
+        if self.fails and "/c/0/0" in key:
+            self.fails = False
+            raise StorageError("the disk is away")
+        return super().has(key)
+
+
 def files_size(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 def shards(asked: Counter[str]) -> dict[str, int]:
     return {key: count for key, count in asked.items() if "/c/" in key and "samples" not in key}
+
+
+def test_a_document_that_was_noted_in_part_is_noted_again(path: Path, tmp_path: Path) -> None:
+    """After an error, as in a process that was forked in the middle of it."""
+    local = RecordingReader(LocalStorage(path), where="r")
+    transport = FilesTransport(LocalStorage(path), where="r")
+    folder = FailingFolder(tmp_path / "r")
+    storage = RemoteStorage(transport, folder, header=local.header.digest)
+    with pytest.raises(StorageError, match="away"):
+        RecordingReader(storage, where="r").read(0)
+    assert (RecordingReader(storage, where="r").read(0)[1] == local.read(0)[1]).all()
 
 
 def test_many_readers_of_a_cache_fetch_each_shard_once(path: Path, tmp_path: Path) -> None:

@@ -20,7 +20,13 @@ async def _visible_catalog(request: Request) -> VisibleCatalog:
 
 
 RecordingName = Annotated[
-    str, Path(description="`NAME`, or `NAME@IDENTITY` for what never changes.", examples=["mn40"])
+    str,
+    Path(
+        description="`NAME`, or `NAME@IDENTITY` for what never changes.",
+        examples=["mn40"],
+        # Described, not checked there: what cannot be a name is not found.
+        json_schema_extra={"pattern": "^[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}(@[0-9a-f]{1,64})?$"},
+    ),
 ]
 SharedState = Annotated[ServiceState, Depends(_state)]
 ServedCatalog = Annotated[VisibleCatalog, Depends(_visible_catalog)]

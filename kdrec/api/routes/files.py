@@ -20,7 +20,13 @@ _BYTES: dict[str, Any] = {
 @router.get(_PATH, response_class=Response, responses={200: _BYTES, 206: _BYTES, 304: {}, 416: {}})
 def read_file(
     name: RecordingName,
-    key: Annotated[str, Path(examples=["zarr.json", "logits/c/0/0/0"])],
+    key: Annotated[
+        str,
+        Path(
+            examples=["zarr.json", "logits/c/0/0/0"],
+            json_schema_extra={"pattern": "^[a-z0-9_./-]{1,200}$"},
+        ),
+    ],
     catalog: ServedCatalog,
     state: SharedState,
     request: Request,

@@ -96,7 +96,9 @@ def _run(arguments: list[str], *, debug: bool) -> int:
     try:
         code = app(arguments, standalone_mode=False, obj=arguments)
     except SystemExit as error:
-        if any(name.endswith("_COMPLETE") for name in os.environ):  # a shell asks what fits
+        # typer's own: nobody reads on (`| head`), or a shell asks what fits.
+        is_completion = any(name.endswith("_COMPLETE") for name in os.environ)
+        if is_completion or isinstance(error.__context__, BrokenPipeError):
             raise
         say_error(
             f"code of a teacher, a student or data ended the program by sys.exit({error.code}): "

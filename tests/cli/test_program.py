@@ -1,12 +1,14 @@
 """The program as a whole: help, exit codes, configuration, machines as readers."""
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from kdrec.store import LocalStorage
 from kdrec.testing import flip_bit, make_recording
-from tests.programs import kdrec, service
+from tests.programs import KDREC, environment, kdrec, service
 
 COMMANDS = [
     "convert", "demo", "estimate", "evaluate", "export", "fetch", "inspect", "models", "record",
@@ -72,6 +74,15 @@ def test_code_that_ends_the_program_does_not_end_it_well(tmp_path: Path) -> None
     )
     assert done.code == 1
     assert "by sys.exit(0): let it raise an error" in done.err
+
+
+def test_nothing_is_said_where_nobody_reads_on(recording: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    command = [*KDREC, "inspect", str(recording)]
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, env=environment())
+    os.close(write)
+    assert (done.returncode, done.stderr) == (1, b"")
 
 
 def test_a_traceback_comes_only_when_asked_for(tmp_path: Path) -> None:

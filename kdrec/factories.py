@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from kdrec.errors import InvalidInputError, KdrecError, NotFoundError
+from kdrec.errors import InvalidInputError, KdrecError, NotFoundError, StorageError
 
 Factory = Callable[..., Any]
 
@@ -60,6 +60,7 @@ def call_factory(text: str, arguments: Mapping[str, object]) -> Any:
 
     Raises:
         InvalidInputError: It does not take these arguments, or fails.
+        StorageError: It cannot read what it needs.
     """
     factory = load_factory(text)
     given = ", ".join(f"{key}={value!r}" for key, value in arguments.items()) or "no arguments"
@@ -72,9 +73,13 @@ def _named_failures(doing: str) -> Iterator[None]:
     """Whatever goes wrong in code of the user's is said to be in it."""
     try:
         yield
-    except KdrecError:
+    except (KdrecError, MemoryError):
         raise
+    except OSError as error:
+        raise StorageError(f"{doing} failed: {type(error).__name__}: {error}; try again") from error
     except (Exception, SystemExit) as error:
+        if type(error).__name__ == "OutOfMemoryError":  # torch's, of a GPU that others use too
+            raise
         raise InvalidInputError(
             f"{doing} failed: {type(error).__name__}: {error}; correct the code or its arguments, "
             "or install what it needs"

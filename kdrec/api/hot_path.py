@@ -20,8 +20,8 @@ from kdrec.errors import KdrecError
 
 FILE_ROUTE = "/v1/recordings/{name}/zarr/{key}"
 _FILE = re.compile(r"/v1/recordings/([A-Za-z0-9._@-]+)/zarr/([A-Za-z0-9._/-]+)")
-_CONDITIONS = frozenset({b"if-match", b"if-none-match", b"if-range", b"if-unmodified-since"})
-CONDITIONS_OF_DELEGATED = _CONDITIONS | {b"range"}
+_CONDITIONS = frozenset({b"if-match", b"if-none-match", b"if-range"})
+CONDITIONS_OF_DELEGATED = _CONDITIONS | {b"if-unmodified-since", b"range"}
 """Headers with which the web server in front may not be the one that answers."""
 
 

@@ -62,7 +62,7 @@ class OrderlyProtocol(HttpToolsProtocol):
         self.scope["extensions"] = {FILE_PARTS: {}} if SENDS_FILES else {}
         self._in_head, self._field_bytes, self._unfinished_bytes = True, 0, 0
         self._begun += 1
-        if max(self._begun, len(self.pipeline)) > _MOST_PIPELINED:  # the connection is ended
+        if len(self.pipeline) > _MOST_PIPELINED:  # the connection is ended
             raise InvalidInputError(f"{_MOST_PIPELINED} requests may wait for their answers")
 
     def on_url(self, url: bytes) -> None:
@@ -107,7 +107,8 @@ class OrderlyProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no request; in the middle of an answer there is no place to say so."""
         cycle = self.cycle
-        if cycle is not None and cycle.response_started and not cycle.response_complete:
+        is_answering = cycle is not None and cycle.response_started and not cycle.response_complete
+        if is_answering or self.pipeline:
             self.transport.abort()
         else:
             super().send_400_response(msg)

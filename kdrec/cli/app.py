@@ -97,9 +97,10 @@ def _run(arguments: list[str], *, debug: bool) -> int:
         code = app(arguments, standalone_mode=False, obj=arguments)
     except SystemExit as error:
         # typer's own: nobody reads on (`| head`), or a shell asks what fits.
-        is_completion = any(name.endswith("_COMPLETE") for name in os.environ)
-        if is_completion or isinstance(error.__context__, BrokenPipeError):
+        if "_KDREC_COMPLETE" in os.environ or isinstance(error.__context__, BrokenPipeError):
             raise
+        if debug:
+            traceback.print_exc()
         say_error(
             f"code of a teacher, a student or data ended the program by sys.exit({error.code}): "
             "let it raise an error that says why"

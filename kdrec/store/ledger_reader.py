@@ -77,7 +77,8 @@ class LedgerReader:
         if self._has(SEAL_KEY) or self._has(HEADER_KEY):
             return NotFoundError(
                 f"no recording at {self.where}, only a part of one: without its {ROOT_KEY} it is "
-                f"begun or fetched no further, or damaged; finish that, or {self.remedy}"
+                "begun or fetched no further, or damaged; finish that, or put the file back with "
+                f"`kdrec repair {self.where} --from COPY`"
             )
         return NotFoundError(f"no recording at {self.where}; give the folder or the address of one")
 

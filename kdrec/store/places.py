@@ -37,13 +37,15 @@ def open_place(where: str | Path) -> RecordingPlace:
 
 
 def check_apart(folder: Path) -> None:
-    """Whether a folder lies outside of every recording.
+    """Whether a folder lies outside of every recording, or holds one of its own already.
 
     Raises:
-        InvalidInputError: It lies within one.
+        InvalidInputError: A new one would lie within another.
     """
+    if os.path.isfile(folder / HEADER_KEY):  # noqa: PTH113 - no error where one may not look
+        return
     for parent in Path(os.path.realpath(folder)).parents:
-        if os.path.isfile(parent / HEADER_KEY):  # noqa: PTH113 - no error where one may not look
+        if os.path.isfile(parent / HEADER_KEY):  # noqa: PTH113
             raise InvalidInputError(
                 f"{folder} lies within the recording {parent}, which holds nothing but its own "
                 "files; give a folder outside of it"

@@ -6,7 +6,7 @@ from typing import Literal
 
 from kdrec.errors import AlreadyExistsError, IntegrityError, NotFoundError, StorageError
 from kdrec.models import count_parameters
-from kdrec.store import LocalStorage
+from kdrec.store import LocalStorage, check_apart
 from kdrec.student.batches import SourceDescription
 from kdrec.student.checkpoint import (
     BEST_NAME,
@@ -89,7 +89,9 @@ class RunFolder:
 
         Raises:
             StorageError: It cannot.
+            InvalidInputError: It lies within a recording.
         """
+        check_apart(self._path)
         there = next(path for path in (self._path, *self._path.absolute().parents) if path.is_dir())
         try:
             if self._processes.first:

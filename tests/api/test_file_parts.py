@@ -115,6 +115,18 @@ def test_fast_and_slow_clients_get_every_byte(app: OneFile, path: Path, pause: f
     assert app.by_kernel == 10
 
 
+@pytest.mark.parametrize("more", [REQUEST * 200, b"no request\r\n\r\n"])
+def test_a_refusal_never_stands_in_the_middle_of_an_answer(app: OneFile, more: bytes) -> None:
+    with served(app) as address, socket.create_connection(address, timeout=30) as client:
+        client.sendall(REQUEST)
+        received = client.recv(100)
+        client.sendall(REQUEST + more)
+        with suppress(ConnectionResetError):
+            while data := client.recv(2**18):
+                received += data
+    assert b"HTTP/1.1 400" not in received
+
+
 def test_a_connection_is_closed_once_however_slowly_its_last_bytes_are_taken(
     app: OneFile, caplog: pytest.LogCaptureFixture
 ) -> None:

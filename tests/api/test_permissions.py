@@ -120,7 +120,7 @@ def test_everything_else_is_left_to_the_application(
     assert not given
 
 
-def test_a_file_that_is_gone_or_replaced_is_looked_for(
+def test_a_file_that_is_gone_is_looked_for(
     client: httpx.Client, given: list[Fields], root: Path
 ) -> None:
     (root / "mn.zarr" / SHARD).unlink()

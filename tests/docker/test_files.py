@@ -83,6 +83,8 @@ def test_the_line_in_the_log_names_the_token_and_the_answer_does_not(
         ({"Range": "bytes=0-0,5-6"}, 200, slice(None)),
         ({"Range": "bytes=0-0,"}, 200, slice(None)),
         ({"Range": "bytes=5-2"}, 200, slice(None)),
+        ({"Range": "bytes=5-" + "9" * 30}, 206, slice(5, None)),
+        ({"Range": "bytes=\t5-104"}, 206, slice(5, 105)),
         ({"If-Unmodified-Since": "Mon, 01 Jan 2001 00:00:00 GMT"}, 200, slice(None)),
         ({"Range": "bytes=5-104", "If-Range": '"other"'}, 200, slice(None)),
         ({"Range": "bytes=5-104", "If-Range": "TAG"}, 206, slice(5, 105)),

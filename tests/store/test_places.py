@@ -25,3 +25,7 @@ def test_nothing_is_written_within_a_recording(tmp_path: Path) -> None:
             list(fetch("http://127.0.0.1:9/v1/recordings/r", inner))
     assert sorted(outer.rglob("*")) == before
     open_place(tmp_path / "beside.zarr")
+    (tmp_path / "apart.zarr").mkdir()
+    make_recording(tmp_path / "apart.zarr")
+    (tmp_path / "apart.zarr").rename(outer / "moved.zarr")
+    open_place(outer / "moved.zarr")  # to be verified, repaired

@@ -76,7 +76,9 @@ def _named_failures(doing: str) -> Iterator[None]:
     except (KdrecError, MemoryError):
         raise
     except OSError as error:
-        raise StorageError(f"{doing} failed: {type(error).__name__}: {error}; try again") from error
+        raise StorageError(
+            f"{doing} failed: {type(error).__name__}: {error}; correct the path, or try again"
+        ) from error
     except (Exception, SystemExit) as error:
         if type(error).__name__ == "OutOfMemoryError":  # torch's, of a GPU that others use too
             raise

@@ -19,7 +19,7 @@ from kdrec.api.tokens import Grant
 from kdrec.errors import KdrecError
 
 FILE_ROUTE = "/v1/recordings/{name}/zarr/{key}"
-_FILE = re.compile(r"/v1/recordings/([A-Za-z0-9._@-]+)/zarr/([A-Za-z0-9._/-]+)")
+FILE_PATH = re.compile(r"/v1/recordings/([A-Za-z0-9._@-]+)/zarr/([A-Za-z0-9._/-]+)")
 _CONDITIONS = frozenset({b"if-match", b"if-none-match", b"if-range"})
 CONDITIONS_OF_DELEGATED = _CONDITIONS | {b"if-unmodified-since", b"range"}
 """Headers with which the web server in front may not be the one that answers."""
@@ -45,7 +45,7 @@ class HotPath:
         self._state.hot_files.sweep_later()
 
     async def _answer(self, scope: Scope) -> Response | None:
-        match = _FILE.fullmatch(scope["path"]) if scope["method"] == "GET" else None
+        match = FILE_PATH.fullmatch(scope["path"]) if scope["method"] == "GET" else None
         if match is None:
             return None
         request = Request(scope)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from kdrec.errors import NotFoundError
 
-_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
+NAME_PATTERN = "[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}"
+_NAME = re.compile(NAME_PATTERN)
 _SUFFIX = ".zarr"
 
 

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import TypeAlias
 
 from kdrec.api.hot_files import DelegatedFile
-from kdrec.api.hot_path import CONDITIONS_OF_DELEGATED, FILE_ROUTE
+from kdrec.api.hot_path import CONDITIONS_OF_DELEGATED, FILE_PATH, FILE_ROUTE
 from kdrec.api.metrics import RequestMetrics
 from kdrec.api.observation import RequestIds, added_fields
 from kdrec.api.state import ServiceState
@@ -18,7 +18,7 @@ from kdrec.api.tokens import Grant
 from kdrec.errors import KdrecError
 
 Fields: TypeAlias = list[tuple[bytes, bytes]]
-_FILE = re.compile(rb"/v1/recordings/([A-Za-z0-9._@-]+)/zarr/([A-Za-z0-9._/-]+)")
+_FILE = re.compile(FILE_PATH.pattern.encode())
 # With one of these the answer may be another, or the head not all of the request.
 _WEIGHTY = CONDITIONS_OF_DELEGATED | {
     b"content-length",

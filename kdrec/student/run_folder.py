@@ -91,7 +91,7 @@ class RunFolder:
             StorageError: It cannot.
             InvalidInputError: It lies within a recording.
         """
-        check_apart(self._path)
+        check_apart(self._path / LAST_NAME)
         there = next(path for path in (self._path, *self._path.absolute().parents) if path.is_dir())
         try:
             if self._processes.first:

@@ -36,6 +36,7 @@ from kdrec.student import (
     read_checkpoint,
     train,
 )
+from kdrec.testing import make_recording
 from tests.student.recordings import NUM_CLASSES, NUM_SAMPLES, make_samples, record
 
 DROPOUT = {"dropout": 0.3}
@@ -426,3 +427,12 @@ def test_a_folder_that_cannot_be_written_is_told_before_an_epoch(
     with pytest.raises(StorageError, match=r"out cannot be written: Read-only .*another --out"):
         train(record(), make_settings(), tmp_path / "out", on_progress=begun.append)
     assert not begun
+
+
+def test_nothing_is_trained_into_a_recording(tmp_path: Path) -> None:
+    make_recording(tmp_path / "r.zarr")
+    before = sorted((tmp_path / "r.zarr").rglob("*"))
+    for out in (tmp_path / "r.zarr", tmp_path / "r.zarr" / "student"):
+        with pytest.raises(InvalidInputError, match=r"lies within the recording .*r\.zarr"):
+            train(record(), make_settings(), out)
+    assert sorted((tmp_path / "r.zarr").rglob("*")) == before

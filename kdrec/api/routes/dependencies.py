@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import Depends, Path, Request
 
 from kdrec.api.access import VisibleCatalog
+from kdrec.api.names import NAME_PATTERN
 from kdrec.api.state import ServiceState, state_of
 
 
@@ -25,7 +26,7 @@ RecordingName = Annotated[
         description="`NAME`, or `NAME@IDENTITY` for what never changes.",
         examples=["mn40"],
         # Described, not checked there: what cannot be a name is not found.
-        json_schema_extra={"pattern": "^[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}(@[0-9a-f]{1,64})?$"},
+        json_schema_extra={"pattern": f"^{NAME_PATTERN}(@[0-9a-f]{{1,64}})?$"},
     ),
 ]
 SharedState = Annotated[ServiceState, Depends(_state)]
